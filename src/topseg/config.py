@@ -1,0 +1,281 @@
+"""Typed configuration: YAML with ``base:`` inheritance and ``a.b=c`` overrides, checked at once.
+
+A section is a frozen pydantic dataclass made with ``STRICT``; the docstring under each field is its
+help. An override on the command line means exactly what the same key means in the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from topseg.errors import InputError, did_you_mean
+
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+Tree = dict[str, Any]
+T = TypeVar("T")
+
+
+def read_yaml(path: Path) -> Tree:
+    """Read one YAML file whose top is a mapping.
+
+    Raises:
+        InputError: The file is missing, is not YAML, repeats a key, or its top is no mapping.
+    """
+    try:
+        tree = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise InputError(f"{path}:{line} not valid YAML: {problem}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: got a {type(tree).__name__}, expected 'key: value' lines")
+    return tree
+
+
+def read_inherited(
+    path: Path, anchor: Callable[[Tree, Path], Tree], _children: tuple[Path, ...] = ()
+) -> Tree:
+    """Read a YAML file on top of the files that its ``base:`` names (relative to itself).
+
+    Mappings are merged key by key, everything else (lists too) is replaced by the child.
+
+    Args:
+        path: The file.
+        anchor: Makes the relative paths in one file's tree absolute, given that file's folder.
+
+    Raises:
+        InputError: A file cannot be read, or the bases form a circle.
+    """
+    path = path.resolve()
+    if path in _children:
+        raise InputError(f"{path}: base: the files inherit from each other in a circle")
+    tree = read_yaml(path)
+    bases = tree.pop("base", None) or []
+    if isinstance(bases, str):
+        bases = [bases]
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise InputError(f"{path}: base: got {bases!r}, expected a file name or a list of them")
+    merged: Tree = {}
+    for base in bases:
+        below = read_inherited(path.parent / base, anchor, (*_children, path))
+        merged = merge(merged, below)
+    return merge(merged, anchor(tree, path.parent))
+
+
+def merge(below: Tree, above: Mapping[str, Any]) -> Tree:
+    """Lay one tree over another: mappings merge, anything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def override(tree: Tree, assignments: Sequence[str]) -> Tree:
+    """Apply ``a.b=c`` assignments; the right side is read as YAML.
+
+    Raises:
+        InputError: An assignment has no '=', or leads through something that is no section.
+    """
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        if not equals or not all(dotted.split(".")):
+            raise InputError(f"override '{assignment}': expected key=value, such as train.steps=500")
+        try:
+            value = yaml.load(text, Loader=_UniqueKeyLoader)
+        except yaml.YAMLError:
+            raise InputError(f"override '{assignment}': the value is not valid YAML") from None
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        _check_path(tree, dotted)
+        tree = merge(tree, value)
+    return tree
+
+
+def build(cls: type[T], tree: Mapping[str, Any], where: str) -> T:
+    """Make a typed section from a tree, or say everything that is wrong with the tree at once.
+
+    Args:
+        cls: A pydantic dataclass.
+        tree: What was read.
+        where: The file's name, put before every problem.
+
+    Raises:
+        InputError: One line a problem: ``file: dotted.key: got ..., expected ...``.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(tree))
+    except ValidationError as error:
+        lines = [f"{where}: {_explain(cls, problem)}" for problem in error.errors()]
+        raise InputError("\n".join(dict.fromkeys(lines))) from None
+
+
+def to_tree(section: Any) -> Any:
+    """Turn sections back into plain mappings, lists and scalars, ready for YAML or JSON."""
+    if dataclasses.is_dataclass(section) and not isinstance(section, type):
+        fields = dataclasses.fields(section)
+        return {field.name: to_tree(getattr(section, field.name)) for field in fields}
+    if isinstance(section, Mapping):
+        return {key: to_tree(value) for key, value in section.items()}
+    if isinstance(section, list | tuple):
+        return [to_tree(value) for value in section]
+    if isinstance(section, Path):
+        return str(section)
+    return section
+
+
+def to_yaml(section: Any) -> str:
+    """Give a section as YAML text that reads back to the same section."""
+    return _dump(to_tree(section))
+
+
+def explain(section: Any) -> str:
+    """Give a section as YAML with the meaning of every field as a comment above it."""
+    return "\n".join(_explained(section, ""))
+
+
+def _explained(section: Any, indent: str) -> Iterator[str]:
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        info = type(section).__pydantic_fields__[field.name]
+        for line in (info.description or "").strip().splitlines():
+            yield f"{indent}# {line.strip()}".rstrip()
+        if dataclasses.is_dataclass(value):
+            yield f"{indent}{field.name}:"
+            yield from _explained(value, indent + "  ")
+            continue
+        text = _dump({field.name: to_tree(value)}).rstrip("\n")
+        yield from (f"{indent}{line}" for line in text.splitlines())
+
+
+def _dump(tree: Any) -> str:
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+def _check_path(tree: Tree, dotted: str) -> None:
+    node: Any = tree
+    keys = dotted.split(".")
+    for depth, key in enumerate(keys[:-1]):
+        node = node.get(key, {}) if isinstance(node, dict) else node
+        if node is not None and not isinstance(node, dict):
+            path = ".".join(keys[: depth + 1])
+            raise InputError(f"override '{dotted}': {path} is a value, not a section; set it whole")
+
+
+_EXPECTED = {
+    "missing": "a value is required here",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "dataclass_type": "a section of 'key: value' lines",
+    "finite_number": "a finite number",
+}
+
+
+def _explain(cls: type, problem: Any) -> str:
+    """One line for one pydantic error: where, got, expected."""
+    where = _dotted(problem["loc"])
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _fields_at(cls, problem["loc"][:-1])
+        return f"{where}: unknown key{did_you_mean(str(problem['loc'][-1]), known)}"
+    if kind == "missing":
+        return f"{where}: {_EXPECTED[kind]}, none was given"
+    got = f"got {problem['input']!r}, " if not isinstance(problem["input"], dict) else ""
+    if kind == "literal_error":
+        return f"{where}: {got}expected {context['expected']}"
+    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        words = kind.replace("_", " ").replace("equal", "or equal to").replace("than or", "than or")
+        bound = next(iter(context.values()))
+        return f"{where}: {got}expected a number {words} {bound}".replace("than than", "than")
+    if kind.startswith("union_tag"):
+        tag = (context.get("tag") or "none given").strip("'")
+        known = [word.strip("' ") for word in context.get("expected_tags", "").split(",") if word]
+        return f"{where}: got name '{tag}'{did_you_mean(tag, known)}"
+    if kind in ("value_error", "assertion_error"):
+        return f"{where}: {got}{context.get('error', problem['msg'])}"
+    return f"{where}: {got}expected {_EXPECTED.get(kind, _lower(problem['msg']))}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location) or "top level"
+
+
+def _fields_at(cls: Any, location: Sequence[str | int]) -> list[str]:
+    """Field names of the dataclass that a location leads to (through unions and lists too)."""
+    candidates = [cls]
+    for part in location:
+        nested: list[Any] = []
+        for candidate in candidates:
+            fields = getattr(candidate, "__pydantic_fields__", {})
+            if part in fields:
+                nested += _dataclasses_in(fields[part].annotation)
+        candidates = nested or candidates
+    tagged = [c for c in candidates if location and _tag(c) == location[-1]]
+    return [name for c in tagged or candidates for name in getattr(c, "__pydantic_fields__", {})]
+
+
+def _dataclasses_in(annotation: Any) -> list[Any]:
+    if dataclasses.is_dataclass(annotation):
+        return [annotation]
+    arguments = getattr(annotation, "__args__", ()) or ()
+    return [found for argument in arguments for found in _dataclasses_in(argument)]
+
+
+def _tag(cls: Any) -> Any:
+    field = getattr(cls, "__pydantic_fields__", {}).get("name")
+    return field.default if field is not None else None
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice instead of keeping the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes short lists on one line, as a person would."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        flat = all(not isinstance(item, list | dict) for item in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=True if flat else flow_style)
+
+
+_Dumper.add_representer(
+    list, lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data)
+)

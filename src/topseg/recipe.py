@@ -1,0 +1,231 @@
+"""Recipe: everything that decides a training run, in one typed file.
+
+The recipe file is the interface; an override on the command line means the same as the line in the
+file. Sections that other parts own (data, transforms, geometry) come from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from topseg.bundle import InputConfig
+from topseg.config import STRICT, Tree, build, merge, override, read_inherited
+from topseg.data.dataset import DataConfig
+from topseg.data.transforms import Transform
+from topseg.errors import InputError
+from topseg.geometry import ResizeRule
+
+Positive = Annotated[float, Field(gt=0)]
+Natural = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ModelConfig:
+    """The network to build."""
+
+    name: Literal["topformer_base", "topformer_small", "topformer_tiny"] = "topformer_tiny"
+    """Which network."""
+    num_classes: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Number of classes; null takes it from the data."""
+    in_channels: Annotated[int, Field(ge=1, le=64)] = 3
+    """Channels of an image (3 = RGB)."""
+    pool: Literal["adaptive", "fixed"] = "adaptive"
+    """Token pooling: 'adaptive' (official code) keeps the last strip of sides that are no multiple
+    of 64, 'fixed' (PaddleSeg) drops it; they agree at multiples of 64."""
+    drop_path: Fraction = 0.0
+    """Largest stochastic-depth rate, rising linearly over the transformer blocks."""
+    weights: str | None = None
+    """Weights of a whole model to start from (MODEL or a weight file)."""
+    backbone_weights: str | None = None
+    """Weights of the backbone alone, such as an ImageNet pre-training."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainConfig:
+    """The training loop."""
+
+    steps: Natural = 20_000
+    """Optimizer steps in all."""
+    batch_size: Natural = 16
+    """Images a step over all processes together (the global batch)."""
+    crop: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (512, 512)
+    """Height and width of the training crops, multiples of 32."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Loader processes; the batches are the same whatever the number."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward and backward pass."""
+    accumulate: Natural = 1
+    """Parts that a step's batch is cut into, to fit memory; the gradient is the whole batch's."""
+    ema: Fraction | None = None
+    """Decay of the moving average of weights and statistics that is evaluated and kept; null: off."""
+    log_every: Natural = 10
+    """Steps between lines of the log."""
+    eval_every: Natural = 1000
+    """Steps between evaluations on the val split."""
+    save_every: Natural = 1000
+    """Steps between checkpoints."""
+    keep: Natural = 3
+    """Newest checkpoints to keep (the best is kept apart)."""
+    augment: tuple[Transform, ...] = ()
+    """Transforms of a training sample, in order; the crop is 'pad_crop'."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OptimConfig:
+    """The optimizer."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """Which optimizer; SGD has momentum 0.9."""
+    lr: Positive = 1.2e-3
+    """Peak learning rate (of the head, where the backbone has a multiplier)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Decoupled decay of every parameter, batch norms and biases included as in the reference."""
+    backbone_lr_mult: Positive = 1.0
+    """Factor on the backbone's learning rate (0.1 when it starts from a pre-training)."""
+    clip_norm: Positive | None = None
+    """Largest norm of the whole gradient; null: no clipping."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ScheduleConfig:
+    """The learning rate as a function of the step."""
+
+    name: Literal["poly"] = "poly"
+    """Shape of the decay after the warm-up, over the steps that remain."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of linear warm-up."""
+    warmup_lr: Annotated[float, Field(ge=0)] = 1e-6
+    """Learning rate at step 0 of the warm-up."""
+    power: Positive = 1.0
+    """Exponent of the polynomial decay."""
+    end_lr: Annotated[float, Field(ge=0)] = 0.0
+    """Learning rate after the last step."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LossConfig:
+    """One term of the loss."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    """Which loss."""
+    weight: Positive = 1.0
+    """Factor of this term in the sum."""
+    class_weights: tuple[Positive, ...] | None = None
+    """One factor a class; null: all equal."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Recipe:
+    """A training run, whole."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of everything random: initial weights, order, crops, colours, dropout."""
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    """The network."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    """The images and masks."""
+    input: InputConfig = dataclasses.field(default_factory=InputConfig)
+    """How pixel values become the network's numbers."""
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    """The loop."""
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    """The optimizer."""
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    """The learning rate over time."""
+    loss: Annotated[tuple[LossConfig, ...], Field(min_length=1)] = (LossConfig(),)
+    """The terms of the loss."""
+    resize: ResizeRule = dataclasses.field(default_factory=ResizeRule)
+    """How an image becomes the network's input in evaluation and prediction."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"train.crop: got {list(self.train.crop)}, expected multiples of 32"
+            for side in self.train.crop
+            if side % 32
+        ]
+        if self.train.batch_size % self.train.accumulate:
+            problems.append(
+                f"train.accumulate: {self.train.accumulate} does not divide "
+                f"train.batch_size {self.train.batch_size}"
+            )
+        if self.schedule.warmup_steps >= self.train.steps:
+            problems.append(
+                f"schedule.warmup_steps: got {self.schedule.warmup_steps}, "
+                f"expected fewer than train.steps ({self.train.steps})"
+            )
+        if problems:
+            raise InputError("\n".join(dict.fromkeys(problems)))
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, its bases and its overrides.
+
+    Args:
+        path: A YAML file.
+        overrides: ``a.b=c`` assignments. A relative path is relative to where it is written: in a
+            file to that file's folder, in an override to the current directory.
+
+    Raises:
+        InputError: Everything that is wrong, one line each.
+    """
+    tree = override(read_inherited(path, _anchor), _anchor_overrides(overrides))
+    return build(Recipe, tree, path.name)
+
+
+def read_data(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
+    """Read DATA: a ``dataset.yaml`` (a recipe's data section alone), a recipe, or a folder.
+
+    Raises:
+        InputError: There is no such thing, or what is wrong with it.
+    """
+    if path.is_dir():
+        if (path / "dataset.yaml").is_file():
+            return read_data(path / "dataset.yaml", overrides)
+        return build(DataConfig, override({"root": str(path.resolve())}, overrides), str(path))
+    tree = read_inherited(path, _anchor)
+    if "data" in tree:
+        return read_recipe(path, [f"data.{item}" for item in overrides]).data
+    folder = str(path.resolve().parent / tree.get("root", "."))
+    return build(DataConfig, override({**tree, "root": folder}, overrides), path.name)
+
+
+def _anchor(tree: Tree, folder: Path) -> Tree:
+    """Make the paths of one recipe file absolute (a weight may also be a bare MODEL name)."""
+    data, model = tree.get("data"), tree.get("model")
+    if isinstance(data, dict) and isinstance(data.get("root"), str):
+        tree = merge(tree, {"data": {"root": str((folder / data["root"]).resolve())}})
+    for key in ("weights", "backbone_weights"):
+        value = model.get(key) if isinstance(model, dict) else None
+        if isinstance(value, str) and (folder / value).exists():
+            tree = merge(tree, {"model": {key: str((folder / value).resolve())}})
+    return tree
+
+
+def _anchor_overrides(overrides: Sequence[str]) -> list[str]:
+    root = "data.root="
+    return [
+        f"{root}{Path(item.removeprefix(root)).resolve()}" if item.startswith(root) else item
+        for item in overrides
+    ]
+
+
+def num_classes_of(recipe: Recipe, data_classes: int) -> int:
+    """Give the model's class count, from the recipe or else from the data.
+
+    Raises:
+        InputError: The two differ.
+    """
+    wanted: Any = recipe.model.num_classes
+    if wanted is not None and wanted != data_classes:
+        raise InputError(
+            f"model.num_classes: got {wanted}, but the data has {data_classes} classes; "
+            "leave it null or correct data.classes"
+        )
+    return data_classes
