@@ -1,0 +1,7 @@
+"""python -m topseg."""
+
+import sys
+
+from topseg.cli import main
+
+sys.exit(main())
