@@ -94,7 +94,9 @@ def override(tree: Tree, assignments: Sequence[str]) -> Tree:
     for assignment in assignments:
         dotted, equals, text = assignment.partition("=")
         if not equals or not all(dotted.split(".")):
-            raise InputError(f"override '{assignment}': expected key=value, such as train.steps=500")
+            raise InputError(
+                f"override '{assignment}': expected key=value, such as train.steps=500"
+            )
         try:
             value = yaml.load(text, Loader=_UniqueKeyLoader)
         except yaml.YAMLError:
@@ -120,8 +122,9 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str) -> T:
     try:
         return TypeAdapter(cls).validate_python(dict(tree))
     except ValidationError as error:
-        lines = [f"{where}: {_explain(cls, problem)}" for problem in error.errors()]
-        raise InputError("\n".join(dict.fromkeys(lines))) from None
+        explained = [_explain(cls, problem) for problem in error.errors()]
+        lines = [line for text in explained for line in text.splitlines()]
+        raise InputError("\n".join(f"{where}: {line}" for line in dict.fromkeys(lines))) from None
 
 
 def to_tree(section: Any) -> Any:
@@ -214,8 +217,10 @@ def _explain(cls: type, problem: Any) -> str:
         tag = (context.get("tag") or "none given").strip("'")
         known = [word.strip("' ") for word in context.get("expected_tags", "").split(",") if word]
         return f"{where}: got name '{tag}'{did_you_mean(tag, known)}"
-    if kind in ("value_error", "assertion_error"):
-        return f"{where}: {got}{context.get('error', problem['msg'])}"
+    if kind == "value_error":  # a section's own check, which names its keys itself
+        return str(context["error"])
+    if kind == "too_short" and isinstance(problem["input"], list | tuple) and problem["input"]:
+        return ""  # pydantic's echo of the errors inside the list
     return f"{where}: {got}expected {_EXPECTED.get(kind, _lower(problem['msg']))}"
 
 

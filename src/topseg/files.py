@@ -35,7 +35,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise InputError(f"{path}: cannot write here ({error.strerror}); choose another folder")
+        raise InputError(
+            f"{path}: cannot write here ({error.strerror}); choose another folder"
+        ) from None
     temporary = Path(name)
     try:
         yield temporary

@@ -7,7 +7,7 @@ both pooling rules of TopFormer agree; the reference rounds up to multiples of 3
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -17,7 +17,7 @@ from topseg.config import STRICT
 Size = tuple[int, int]
 """(height, width), always in that order."""
 
-STRIDE = 8
+STRIDE: Final = 8
 """Logits have one cell for this many network pixels."""
 
 

@@ -42,9 +42,7 @@ def open_model(model: str | Path) -> Bundle:
             f"{folder}: got a file, expected a bundle, a run or a checkpoint folder; "
             "bring foreign weights in by 'topseg convert weights'"
         )
-    raise InputError(
-        f"{model}: no such model; give a bundle, a run or a checkpoint folder"
-    )
+    raise InputError(f"{model}: no such model; give a bundle, a run or a checkpoint folder")
 
 
 def load(

@@ -64,7 +64,7 @@ class TrainConfig:
     accumulate: Natural = 1
     """Parts that a step's batch is cut into, to fit memory; the gradient is the whole batch's."""
     ema: Fraction | None = None
-    """Decay of the moving average of weights and statistics that is evaluated and kept; null: off."""
+    """Decay of the moving average (weights and statistics) that is evaluated; null: none."""
     log_every: Natural = 10
     """Steps between lines of the log."""
     eval_every: Natural = 1000
