@@ -1,0 +1,294 @@
+"""Metrics: integer counts over a whole data set first, every score from them at the end.
+
+Scores are never averaged over images: a class's IoU is the ratio of its pixels over all images
+(Everingham et al., https://doi.org/10.1007/s11263-009-0275-4). A class that is neither in the truth
+nor in the predictions has no IoU; it is left out of the mean and counted in ``absent``. Counting as
+the reference does (PaddleSeg ``utils/metrics.py``) gives such a class an IoU of 1 instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Counts = NDArray[np.int64]
+Ratios = NDArray[np.float64]
+
+LARGEST_MATRIX = 4096
+"""Up to so many classes who is taken for whom is kept; above, three vectors that suffice for scores."""
+
+
+class ConfusionMatrix:
+    """How many pixels of each true class were given to each class, in int64.
+
+    Attributes:
+        num_classes: K.
+        matrix: (K, K) counts, row = truth, column = prediction; None above 4,096 classes.
+        intersection: (K,) pixels given to their own class.
+        predicted: (K,) pixels given to the class.
+        truth: (K,) pixels of the class.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self.matrix: Counts | None = None
+        if num_classes <= LARGEST_MATRIX:
+            self.matrix = np.zeros((num_classes, num_classes), np.int64)
+        else:
+            self._vectors = np.zeros((3, num_classes), np.int64)
+
+    @property
+    def intersection(self) -> Counts:  # noqa: D102
+        return self._vectors[0] if self.matrix is None else self.matrix.diagonal()
+
+    @property
+    def predicted(self) -> Counts:  # noqa: D102
+        return self._vectors[1] if self.matrix is None else self.matrix.sum(axis=0)
+
+    @property
+    def truth(self) -> Counts:  # noqa: D102
+        return self._vectors[2] if self.matrix is None else self.matrix.sum(axis=1)
+
+    def update(
+        self, truth: NDArray[Any], prediction: NDArray[Any], ignore_index: int | None = None
+    ) -> None:
+        """Count one or more masks.
+
+        Args:
+            truth: Class indices of any shape.
+            prediction: Class indices of the same shape.
+            ignore_index: Value in ``truth`` of pixels that do not count.
+
+        Raises:
+            InputError: The shapes differ, or a value that counts is no class.
+        """
+        if truth.shape != prediction.shape:
+            raise InputError(
+                f"mask: got a truth of size {truth.shape} and a prediction of size "
+                f"{prediction.shape}, expected the same"
+            )
+        if ignore_index is not None:
+            counts = truth != ignore_index
+            truth, prediction = truth[counts], prediction[counts]
+        truth, prediction = truth.ravel(), prediction.ravel()
+        for what, values in (("truth", truth), ("prediction", prediction)):
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) < self.num_classes:
+                wrong = int(values.min()) if values.min() < 0 else int(values.max())
+                raise InputError(
+                    f"mask: the {what} holds {wrong}, expected 0 to {self.num_classes - 1}"
+                    + ("" if ignore_index is None else f" or {ignore_index} (ignored)")
+                    + "; check the class count and the label map"
+                )
+        K = self.num_classes
+        if self.matrix is None:
+            hits = truth[truth == prediction]
+            for vector, values in zip(self._vectors, (hits, prediction, truth), strict=True):
+                vector += np.bincount(values, minlength=K)
+        else:
+            pairs = truth.astype(np.int64) * K + prediction
+            self.matrix += np.bincount(pairs, minlength=K * K).reshape(K, K)
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Add another's counts to these (of other images, or of another process).
+
+        Raises:
+            InputError: The class counts differ.
+        """
+        if other.num_classes != self.num_classes:
+            raise InputError(
+                f"confusion matrix: got {other.num_classes} classes, expected {self.num_classes}"
+            )
+        self.counts += other.counts
+
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        total = ConfusionMatrix(self.num_classes)
+        total.merge(self)
+        total.merge(other)
+        return total
+
+    @property
+    def counts(self) -> Counts:
+        """All that is kept, as one array that adds up over processes: (K, K), or (3, K)."""
+        return self._vectors if self.matrix is None else self.matrix
+
+    @counts.setter
+    def counts(self, value: Counts) -> None:
+        if self.matrix is None:
+            self._vectors = value
+        else:
+            self.matrix = value
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good the masks are, derived from the counts.
+
+    A ratio of nothing to nothing is nan, and null in JSON.
+
+    Attributes:
+        names: K class names.
+        confusion: The counts.
+        images: How many images were counted.
+        reference: Count absent classes as the reference does.
+        protocol: In words, how the masks were made and at which size they were compared.
+    """
+
+    names: tuple[str, ...]
+    confusion: ConfusionMatrix
+    images: int = 0
+    reference: bool = False
+    protocol: str = "original resolution"
+
+    @functools.cached_property
+    def iou(self) -> Ratios:
+        """(K,) intersection over union."""
+        hits = self.confusion.intersection
+        union = self.confusion.predicted + self.confusion.truth - hits
+        return self._ratio(hits, union, empty=1.0)
+
+    @functools.cached_property
+    def precision(self) -> Ratios:
+        """(K,) share of the pixels given to the class that are of the class."""
+        return self._ratio(self.confusion.intersection, self.confusion.predicted)
+
+    @functools.cached_property
+    def recall(self) -> Ratios:
+        """(K,) share of the class's pixels that were given to it, also called class accuracy."""
+        return self._ratio(self.confusion.intersection, self.confusion.truth)
+
+    @functools.cached_property
+    def class_dice(self) -> Ratios:
+        """(K,) Dice coefficient, also called F1."""
+        area = self.confusion.predicted + self.confusion.truth
+        return self._ratio(2 * self.confusion.intersection, area)
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU, the field's headline."""
+        return _mean(self.iou)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean recall over the classes that are in the truth."""
+        return _mean(self.recall)
+
+    @property
+    def dice(self) -> float:
+        """Mean Dice coefficient."""
+        return _mean(self.class_dice)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all pixels that were given to their own class."""
+        return _divide(int(self.confusion.intersection.sum()), self.pixels)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """IoU weighted by each class's share of the truth."""
+        weights = self.confusion.truth / max(self.pixels, 1)
+        seen = weights > 0
+        return float(weights[seen] @ self.iou[seen]) if seen.any() else math.nan
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's kappa: agreement beyond what the class shares alone would give."""
+        predicted, truth = self.confusion.predicted, self.confusion.truth
+        total = float(self.pixels)
+        chance = _divide(float(predicted.astype(np.float64) @ truth.astype(np.float64)), total**2)
+        return _divide(self.accuracy - chance, 1 - chance)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels were counted."""
+        return int(self.confusion.truth.sum())
+
+    @property
+    def absent(self) -> int:
+        """How many classes are neither in the truth nor in the predictions."""
+        return int(((self.confusion.truth == 0) & (self.confusion.predicted == 0)).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON."""
+        summary = {name: _plain(getattr(self, name)) for name in _SUMMARY}
+        columns = {name: getattr(self, attribute) for name, attribute in _COLUMNS.items()}
+        classes = [
+            {
+                "name": name,
+                **{column: _plain(values[i]) for column, values in columns.items()},
+                "truth_pixels": int(self.confusion.truth[i]),
+                "predicted_pixels": int(self.confusion.predicted[i]),
+            }
+            for i, name in enumerate(self.names)
+        ]
+        return {
+            "protocol": self.protocol,
+            **summary,
+            "images": self.images,
+            "pixels": self.pixels,
+            "absent_classes": self.absent,
+            "classes": classes,
+        }
+
+    def table(self) -> Table:
+        """Give a table for the terminal, one line a class and a mean."""
+        from rich.table import Table
+
+        table = Table(caption=self.summary(), caption_justify="left")
+        table.add_column("class", overflow="fold")
+        for name in (*_COLUMNS, "of truth"):
+            table.add_column(name, justify="right")
+        columns = [getattr(self, attribute) for attribute in _COLUMNS.values()]
+        shares = self.confusion.truth / max(self.pixels, 1)
+        for i, name in enumerate(self.names):
+            table.add_row(name, *(_percent(values[i]) for values in columns), _percent(shares[i]))
+        table.add_section()
+        table.add_row("mean", *(_percent(_mean(values)) for values in columns), "")
+        return table
+
+    def summary(self) -> str:
+        """Give the headline in two lines."""
+        how = "counted with IoU 1" if self.reference else "left out of the means"
+        absent = f"; {self.absent} absent classes {how}" if self.absent else ""
+        return (
+            f"mIoU {_percent(self.miou)}  accuracy {_percent(self.accuracy)}  "
+            f"mean accuracy {_percent(self.mean_accuracy)}  Dice {_percent(self.dice)}  "
+            f"kappa {self.kappa:.4f}  fwIoU {_percent(self.frequency_weighted_iou)}\n"
+            f"{self.images} images, {self.protocol}{absent}"
+        )
+
+    def _ratio(self, part: Counts, whole: Counts, empty: float = 0.0) -> Ratios:
+        nothing = empty if self.reference else math.nan
+        out = np.full(len(part), nothing)
+        return np.divide(part, whole, out=out, where=whole > 0)
+
+
+_SUMMARY = ("miou", "accuracy", "mean_accuracy", "dice", "kappa", "frequency_weighted_iou")
+_COLUMNS = {"iou": "iou", "precision": "precision", "recall": "recall", "dice": "class_dice"}
+
+
+def _mean(ratios: Ratios) -> float:
+    """Mean over the classes that have the ratio."""
+    defined = ratios[~np.isnan(ratios)]
+    return float(defined.mean()) if defined.size else math.nan
+
+
+def _divide(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.2f}"
