@@ -12,6 +12,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -57,6 +58,40 @@ class Architecture:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Proof:
+    """How far a graph was from the torch model when it was run on its own runtime."""
+
+    runtime: str
+    """Runtime and version that ran it."""
+    images: int
+    """Images compared, over all sizes and batch sizes."""
+    sizes: tuple[tuple[int, int], ...]
+    """(height, width) of the inputs."""
+    max_abs_difference: float
+    """Largest difference of a logit."""
+    mask_agreement: float
+    """Share of pixels, at the network's size, with the same class."""
+    miou_difference: float | None = None
+    """mIoU of the graph minus the torch model's, where a data set was given."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Graph:
+    """One exported form of the network."""
+
+    file: str
+    """Name of the graph in the folder."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """Type that the weights are stored in."""
+    tail: bool = False
+    """Whether the graph itself ends in masks (upsampling and argmax inside)."""
+    fixed_size: tuple[int, int] | None = None
+    """(height, width) of the only input it takes; null: any multiple of 32."""
+    proof: Proof | None = None
+    """null: not verified on this runtime."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Metadata:
     """Everything about a model that is not its weights."""
 
@@ -70,6 +105,8 @@ class Metadata:
     stride: Literal[8] = STRIDE
     weights: str = WEIGHTS
     """Name of the weight file in the folder."""
+    graphs: dict[str, Graph] = field(default_factory=dict)
+    """Exported graphs by the runtime that runs them."""
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every file in the folder but this one."""
     license: str | None = None
@@ -83,6 +120,28 @@ class Metadata:
     def labels(self) -> LabelSet:
         """Names and colours of the classes."""
         return LabelSet(self.classes, self.palette)
+
+    def check_images(self, images: NDArray[Any]) -> None:
+        """Refuse what the network cannot take.
+
+        Args:
+            images: Should be (B, H, W, C) in ``input_dtype``, H and W multiples of 32.
+
+        Raises:
+            InputError: Another shape or type.
+        """
+        channels = self.model.in_channels
+        if images.ndim != 4 or images.shape[3] != channels or images.dtype != self.input_dtype:
+            raise InputError(
+                f"images: got {images.shape} {images.dtype}, "
+                f"expected (batch, height, width, {channels}) {self.input_dtype}"
+            )
+        height, width = images.shape[1:3]
+        if height % 32 or width % 32 or not images.size:
+            raise InputError(
+                f"images: got {height} x {width} pixels, expected multiples of 32; resize them "
+                "first, as Predictor does"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

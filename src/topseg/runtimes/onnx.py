@@ -1,0 +1,61 @@
+"""The ONNX Runtime engine: the torch-free default, on the CPU or, where its build has it, CUDA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from topseg.bundle import Bundle
+from topseg.errors import InputError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxRuntime:
+    """A bundle's ONNX graph, run by ONNX Runtime."""
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> None:
+        """Open the graph.
+
+        Args:
+            bundle: A bundle with an ``onnx`` graph.
+            device: "cpu", "cuda", or "auto" for CUDA where this build of ONNX Runtime has it.
+            threads: CPU threads; None takes ONNX Runtime's default.
+
+        Raises:
+            InputError: No such device in this build, or the graph does not load.
+        """
+        self.metadata = bundle.metadata
+        graph = bundle.folder / bundle.metadata.graphs["onnx"].file
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(graph), options, providers=_providers(device)
+            )
+        except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+            raise InputError(f"{graph}: ONNX Runtime cannot load it ({error})") from None
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Run the network: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float32."""
+        self.metadata.check_images(images)
+        logits: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
+        return logits
+
+
+def _providers(device: str) -> list[str]:
+    available = onnxruntime.get_available_providers()
+    if device == "auto":
+        device = "cuda" if PROVIDERS["cuda"] in available else "cpu"
+    if PROVIDERS[device] not in available:
+        raise InputError(
+            f"device {device}: this build of ONNX Runtime has only {', '.join(available)}; "
+            "install onnxruntime-gpu, or take --device cpu"
+        )
+    return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))
