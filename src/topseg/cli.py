@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -22,12 +22,12 @@ app = App(
     "MODEL is a bundle, a run or a checkpoint folder. DATA is a dataset.yaml, a recipe or a "
     "folder. Every command takes --debug to show the traceback of an error.",
     version=__version__,
-    default_parameter=Parameter(negative=(), show_default=lambda value: value not in ((), False)),
-    help_flags=["--help", "-h"],
+    default_parameter=Parameter(negative=()),
 )
 
 Device = Literal["auto", "cpu", "cuda"]
-_EXTRAS = {"torch": "train", "tensorboard": "train", "openvino": "openvino", "onnx": "onnx"}
+Words = Annotated[tuple[str, ...], Parameter(show_default=False)]
+_EXTRAS = {"torch": "train", "tensorboard": "train"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,24 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
-    except (InputError, CycloptsError) as error:
-        if debug:
-            raise
-        return _fail(str(error), 2)
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if debug or extra is None:
-            raise
-        return _fail(f"this needs {error.name}: pip install 'topseg[{extra}]'", 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:
-        return 0
     except Exception as error:
         if debug:
             raise
-        what = str(error).strip().partition("\n")[0] or type(error).__name__
-        return _fail(f"internal error ({type(error).__name__}): {what}; --debug shows where", 1)
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, InputError | CycloptsError):
+        return _fail(str(error), 2)
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return _fail(f"this needs {error.name}: pip install 'topseg[{_EXTRAS[error.name]}]'", 2)
+    what = str(error).strip().partition("\n")[0]
+    return _fail(f"internal error: {type(error).__name__}: {what} (--debug shows where)", 1)
 
 
 def _fail(message: str, code: int) -> int:
@@ -72,7 +69,7 @@ def _fail(message: str, code: int) -> int:
 
 @app.command
 def demo(*, out: Path = Path("demo"), device: Device = "auto") -> None:
-    """Make a small data set of scenes, train on it, evaluate, predict and write a report.
+    """Make a data set of scenes, train on it, evaluate, predict and write a report.
 
     Args:
         out: Folder for everything the demo makes.
@@ -103,15 +100,15 @@ def train(
         tensorboard: Write TensorBoard files into the run as well.
     """
     from topseg.recipe import read_recipe
-    from topseg.train.trainer import train as run
+    from topseg.train.trainer import train
 
     settings = read_recipe(recipe, overrides)
-    return run(settings, out, device=device, resume=resume, tensorboard=tensorboard)
+    return train(settings, out, device=device, resume=resume, tensorboard=tensorboard)
 
 
 @app.command
 def recipe(recipe: Path, *overrides: str) -> None:
-    """Print the resolved recipe with the meaning of every field.
+    """Print a resolved recipe with the meaning of every field.
 
     Args:
         recipe: The recipe (YAML).
@@ -126,21 +123,76 @@ def recipe(recipe: Path, *overrides: str) -> None:
 @app.command
 def predict(
     model: str,
-    images: Annotated[list[str], Parameter(consume_multiple=True)],
-    /,
-    *,
+    *images: str,
     out: Path,
+    overlay: bool = False,
+    color: bool = False,
+    probability: bool = False,
+    runtime: str = "auto",
+    device: Device = "auto",
+    threads: int | None = None,
 ) -> None:
-    """Write masks for images.
+    """Write a mask for every image, at the image's own size.
 
     Args:
         model: A bundle, a run or a checkpoint folder.
-        images: Image files, folders, patterns, or .txt lists of files.
-        out: Folder for the masks.
+        images: Image files, folders, patterns or .txt lists of files.
+        out: Folder for the masks (PNG with palette); sub-folders are mirrored.
+        overlay: Write the coloured mask laid over the image as well.
+        color: Write the coloured mask as well.
+        probability: Write the winning class's probability as well (8-bit grey PNG).
+        runtime: The engine: auto, torch.
+        device: Where to run.
+        threads: CPU threads.
+    """
+    from topseg.hub import load
+    from topseg.predict import predict_files
+
+    predictor = load(model, runtime=runtime, device=device, threads=threads)
+    predict_files(
+        predictor, images, out, overlay=overlay, color=color, probability=probability
+    )
+
+
+@app.command
+def evaluate(
+    model: str,
+    data: Path,
+    *overrides: str,
+    split: Literal["val", "train"] = "val",
+    flip: bool = False,
+    scales: tuple[float, ...] = (),
+    json: Path | None = None,
+    runtime: str = "auto",
+    device: Device = "auto",
+    threads: int | None = None,
+) -> None:
+    """Measure a model on a labelled data set, at each image's own resolution.
+
+    Args:
+        model: A bundle, a run or a checkpoint folder.
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+        split: Which split.
+        flip: Average with the mirrored image.
+        scales: Average over these scales, such as 0.5 0.75 1.0.
+        json: Write the scores to this file as well.
+        runtime: The engine: auto, torch.
+        device: Where to run.
+        threads: CPU threads.
     """
 
 
-def models() -> None: ...
+@app.command
+def check(data: Path, *overrides: str) -> None:
+    """Say what is wrong with a data set, file by file.
+
+    Args:
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+    """
 
 
-def _unused(_: Any) -> None: ...
+@app.command
+def models() -> None:
+    """List the networks with their parameters and multiply-adds."""
