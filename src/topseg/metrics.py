@@ -25,7 +25,7 @@ Counts = NDArray[np.int64]
 Ratios = NDArray[np.float64]
 
 LARGEST_MATRIX = 4096
-"""Up to so many classes who is taken for whom is kept; above, three vectors that suffice for scores."""
+"""Up to so many classes the whole matrix is kept; above, three vectors, enough for every score."""
 
 
 class ConfusionMatrix:
@@ -49,15 +49,18 @@ class ConfusionMatrix:
 
     @property
     def intersection(self) -> Counts:  # noqa: D102
-        return self._vectors[0] if self.matrix is None else self.matrix.diagonal()
+        vector: Counts = self._vectors[0] if self.matrix is None else self.matrix.diagonal()
+        return vector
 
     @property
     def predicted(self) -> Counts:  # noqa: D102
-        return self._vectors[1] if self.matrix is None else self.matrix.sum(axis=0)
+        vector: Counts = self._vectors[1] if self.matrix is None else self.matrix.sum(axis=0)
+        return vector
 
     @property
     def truth(self) -> Counts:  # noqa: D102
-        return self._vectors[2] if self.matrix is None else self.matrix.sum(axis=1)
+        vector: Counts = self._vectors[2] if self.matrix is None else self.matrix.sum(axis=1)
+        return vector
 
     def update(
         self, truth: NDArray[Any], prediction: NDArray[Any], ignore_index: int | None = None
@@ -269,7 +272,8 @@ class Scores:
     def _ratio(self, part: Counts, whole: Counts, empty: float = 0.0) -> Ratios:
         nothing = empty if self.reference else math.nan
         out = np.full(len(part), nothing)
-        return np.divide(part, whole, out=out, where=whole > 0)
+        np.divide(part, whole, out=out, where=whole > 0)
+        return out
 
 
 _SUMMARY = ("miou", "accuracy", "mean_accuracy", "dice", "kappa", "frequency_weighted_iou")
