@@ -12,7 +12,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -120,28 +119,6 @@ class Metadata:
     def labels(self) -> LabelSet:
         """Names and colours of the classes."""
         return LabelSet(self.classes, self.palette)
-
-    def check_images(self, images: NDArray[Any]) -> None:
-        """Refuse what the network cannot take.
-
-        Args:
-            images: Should be (B, H, W, C) in ``input_dtype``, H and W multiples of 32.
-
-        Raises:
-            InputError: Another shape or type.
-        """
-        channels = self.model.in_channels
-        if images.ndim != 4 or images.shape[3] != channels or images.dtype != self.input_dtype:
-            raise InputError(
-                f"images: got {images.shape} {images.dtype}, "
-                f"expected (batch, height, width, {channels}) {self.input_dtype}"
-            )
-        height, width = images.shape[1:3]
-        if height % 32 or width % 32 or not images.size:
-            raise InputError(
-                f"images: got {height} x {width} pixels, expected multiples of 32; resize them "
-                "first, as Predictor does"
-            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
+from topseg.runtimes import check_images
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -44,7 +45,7 @@ class OnnxRuntime:
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float32."""
-        self.metadata.check_images(images)
+        check_images(images, self.metadata)
         logits: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
         return logits
 

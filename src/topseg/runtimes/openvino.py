@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
+from topseg.runtimes import check_images
 
 
 class OpenVinoRuntime:
@@ -44,7 +45,7 @@ class OpenVinoRuntime:
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float32."""
-        self.metadata.check_images(images)
+        check_images(images, self.metadata)
         self._request.infer([images], share_inputs=True)
         logits: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
         return logits
