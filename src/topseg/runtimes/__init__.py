@@ -1,4 +1,8 @@
-"""Runtimes: the only abstraction. Images in, stride-8 logits out, normalisation inside."""
+"""Runtimes: the only abstraction. Images in, stride-8 logits out, normalisation inside.
+
+What predicts, evaluates, measures or serves knows this call and nothing of the engine behind it, so
+a number has the same meaning in training, after export and on a server.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Metadata
+from topseg.bundle import Bundle, Metadata
+from topseg.errors import InputError, did_you_mean
 
 
 class Runtime(Protocol):
@@ -29,3 +34,87 @@ class Runtime(Protocol):
             InputError: A size that is no multiple of 32, another dtype or channel count.
         """
         ...
+
+
+RUNTIMES = {
+    "onnx": "pip install onnxruntime",
+    "openvino": "pip install 'topseg[openvino]'",
+    "torch": "pip install 'topseg[train]'",
+}
+"""Every runtime and what brings its package, in the order that "auto" tries them."""
+
+
+def open_runtime(
+    bundle: Bundle, name: str = "auto", *, device: str = "auto", threads: int | None = None
+) -> Runtime:
+    """Open a bundle's network on an engine.
+
+    Args:
+        bundle: The model.
+        name: A name of ``RUNTIMES``, or "auto" for the first one that the bundle has a graph for
+            (torch needs none, the weights are enough).
+        device: "auto" (a GPU where the engine can use one), "cpu", "cuda" ...
+        threads: CPU threads of the network; None leaves the engine's default.
+
+    Raises:
+        InputError: No such runtime or device, its package is not installed, or the bundle has no
+            graph for it.
+    """
+    graphs = bundle.metadata.graphs
+    if name == "auto":
+        name = next((known for known in RUNTIMES if known in graphs), "torch")
+    if name not in RUNTIMES:
+        raise InputError(f"runtime: no runtime '{name}'{did_you_mean(name, ['auto', *RUNTIMES])}")
+    if name != "torch" and name not in graphs:
+        raise InputError(
+            f"{bundle.folder}: has no {name} graph; make one with 'topseg export --formats {name}'"
+        )
+    try:
+        return _open(bundle, name, device, threads)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("topseg"):
+            raise
+        raise InputError(
+            f"runtime {name}: the package '{error.name}' is not installed; {RUNTIMES[name]}"
+        ) from None
+
+
+def _open(bundle: Bundle, name: str, device: str, threads: int | None) -> Runtime:
+    """Import an engine's file only here, where it is wanted."""
+    if name == "onnx":
+        from topseg.runtimes.onnx import OnnxRuntime
+
+        return OnnxRuntime(bundle, device=device, threads=threads)
+    if name == "openvino":
+        from topseg.runtimes.openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(bundle, device=device, threads=threads)
+    from topseg.runtimes.torch import open_torch
+
+    return open_torch(bundle, device=device, threads=threads)
+
+
+def check_images(images: NDArray[Any], metadata: Metadata) -> None:
+    """Refuse what a network cannot take, in the same words for every runtime.
+
+    Args:
+        images: What was given to the runtime.
+        metadata: Of the runtime's model.
+
+    Raises:
+        InputError: Not (B, H, W, C), another dtype or channel count, an empty batch, or a side
+            that is no multiple of 32.
+    """
+    channels = metadata.model.in_channels
+    if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape:
+        raise InputError(
+            f"images: got the shape {images.shape}, expected (batch, height, width, {channels})"
+        )
+    if images.dtype != metadata.input_dtype:
+        raise InputError(f"images: got {images.dtype} values, expected {metadata.input_dtype}")
+    height, width = images.shape[1:3]
+    if height % 32 or width % 32:
+        raise InputError(
+            f"images: got {height}x{width} (height x width), expected multiples of 32; resize them "
+            "first, as Predictor does"
+        )

@@ -1,0 +1,33 @@
+"""Cost: parameters and multiply-accumulates of a network, counted without running it."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from topseg.geometry import Size
+from topseg.models import create_model
+
+
+def count_cost(
+    name: str, num_classes: int = 150, *, in_channels: int = 3, size: Size = (512, 512)
+) -> tuple[int, int]:
+    """Count what a network costs for one image.
+
+    Args:
+        name: A network of the zoo.
+        num_classes: K.
+        in_channels: C.
+        size: (height, width) of the input, multiples of 32.
+
+    Returns:
+        Trainable parameters; multiply-accumulates of the convolutions and of attention's two
+        products (half of the usual FLOPs; pooling, norms and interpolation are left out).
+    """
+    with torch.device("meta"):  # shapes alone
+        model = create_model(name, num_classes, in_channels=in_channels, pool="fixed").eval()
+        image = torch.empty(1, in_channels, *size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(image)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return parameters, counter.get_total_flops() // 2

@@ -1,0 +1,35 @@
+"""Normalize: pixel bytes become the network's numbers, inside the network.
+
+One module for training, the torch runtime and every exported graph, so that nobody who uses a model
+has to know its mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from topseg.bundle import InputConfig
+
+
+class Normalize(nn.Module):
+    """``(value / 255 - mean) / std`` as one multiply and one subtract a value.
+
+    Shape:
+        (B, H, W, C) uint8 -> (B, C, H, W) float32
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, config: InputConfig) -> None:
+        super().__init__()
+        mean = torch.tensor(config.mean, dtype=torch.float64)
+        std = torch.tensor(config.std, dtype=torch.float64)
+        # Not parameters of the model: they stand in the metadata.
+        self.register_buffer("scale", (1 / (255 * std)).float(), persistent=False)
+        self.register_buffer("shift", (mean / std).float(), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise; the result keeps the channels-last memory of the images."""
+        return (images.float() * self.scale - self.shift).permute(0, 3, 1, 2)

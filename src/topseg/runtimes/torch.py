@@ -1,0 +1,104 @@
+"""The PyTorch runtime: a live model, or a bundle's weights with batch norms folded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from topseg.bundle import Bundle, Metadata
+from topseg.errors import InputError
+from topseg.models import create_model
+from topseg.models.fuse import fuse
+from topseg.models.normalize import Normalize
+from topseg.runtimes import check_images
+
+
+class TorchRuntime:
+    """Runs a module on a device; a Runtime.
+
+    Args:
+        model: Normalised float NCHW -> logits. It is moved to the device and otherwise left as it
+            is: a model in training goes on training after each call.
+        metadata: Of the model.
+        device: Where to run.
+    """
+
+    def __init__(
+        self, model: nn.Module, metadata: Metadata, device: str | torch.device = "cpu"
+    ) -> None:
+        self.metadata = metadata
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self._normalize = Normalize(metadata.input).to(self.device)
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Run the network: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float32 logits.
+
+        Raises:
+            InputError: A size that is no multiple of 32, another dtype or channel count.
+        """
+        check_images(images, self.metadata)
+        # torch warns of arrays that it may not write to, and refuses negative strides.
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        with torch.inference_mode(), _evaluating(self.model):
+            logits = self.model(self._normalize(pixels.to(self.device)))
+            result: NDArray[np.float32] = logits.float().contiguous().cpu().numpy()
+        return result
+
+
+def open_torch(bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> TorchRuntime:
+    """Build a bundle's network, load its weights and fold its batch norms.
+
+    Args:
+        bundle: The model.
+        device: "auto", "cpu", "cuda" ...
+        threads: CPU threads; PyTorch has one setting for the whole process, which this changes.
+
+    Raises:
+        InputError: No such device, or the weights do not fit the metadata.
+    """
+    where = choose_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model = create_model(**vars(bundle.metadata.model))
+    try:
+        model.load_state_dict(load_file(bundle.weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{bundle.weights}: does not fit its metadata.json ({error})") from None
+    return TorchRuntime(fuse(model), bundle.metadata, where)
+
+
+def choose_device(device: str) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device of this machine.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device: '{device}' cannot be used here ({reason}); try 'auto'") from None
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module in evaluation mode, and each back as it was (some may be frozen)."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
