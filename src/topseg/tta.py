@@ -7,7 +7,6 @@ largest view's stride-8 grid and averaged there, so that one tail makes the mask
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,8 @@ class Slide:
 
     Attributes:
         crop: (height, width) of a window in network pixels, multiples of 32.
-        stride: Steps (down, right) between windows, multiples of 8, no longer than the window.
+        stride: Steps (down, right) between windows, no longer than the window; multiples of 8,
+            unless the reference's path is followed.
     """
 
     crop: Size
@@ -37,21 +37,22 @@ class Slide:
     def __post_init__(self) -> None:
         if any(side < 32 or side % 32 for side in self.crop):
             raise InputError(f"slide: got a crop of {self.crop}, expected multiples of 32")
-        steps = zip(self.stride, self.crop, strict=True)
-        if any(step % STRIDE or not STRIDE <= step <= side for step, side in steps):
+        if any(not 1 <= s <= side for s, side in zip(self.stride, self.crop, strict=True)):
             raise InputError(
-                f"slide: got a stride of {self.stride} for a crop of {self.crop}, expected "
-                f"multiples of {STRIDE} that are no longer than the crop"
+                f"slide: got a stride of {self.stride} for a crop of {self.crop}, expected steps "
+                "no longer than the crop (pixels between windows would be left out)"
             )
 
-    def windows(self, size: Size) -> Iterator[tuple[slice, slice]]:
-        """Give the windows that cover an input; the last of a row is shifted back inside."""
-        for top in _starts(size[0], self.crop[0], self.stride[0]):
-            for left in _starts(size[1], self.crop[1], self.stride[1]):
-                yield (
-                    slice(top, min(top + self.crop[0], size[0])),
-                    slice(left, min(left + self.crop[1], size[1])),
-                )
+    def spans(self, side: int, axis: int) -> list[slice]:
+        """Give the windows along one axis; the last one is shifted back inside.
+
+        Args:
+            side: Length of the input.
+            axis: 0 down, 1 right.
+        """
+        crop, stride = min(self.crop[axis], side), self.stride[axis]
+        starts = (min(i * stride, side - crop) for i in range(-(-(side - crop) // stride) + 1))
+        return [slice(start, start + crop) for start in starts]
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,20 @@ def window_logits(runtime: Runtime, image: NDArray[Any], slide: Slide | None) ->
     """
     if slide is None:
         return np.asarray(runtime(image[None])[0])
+    if any(step % STRIDE for step in slide.stride):
+        raise InputError(
+            f"slide: got a stride of {slide.stride}, expected multiples of {STRIDE}, so that "
+            "windows meet on the grid of the logits (the reference's protocol takes any)"
+        )
     height, width = image.shape[0], image.shape[1]
     grid = (height // STRIDE, width // STRIDE)
     total = np.zeros((runtime.metadata.model.num_classes, *grid), np.float32)
     count = np.zeros(grid, np.float32)
-    for rows, columns in slide.windows((height, width)):
-        cells = (_cells(rows), _cells(columns))
-        total[:, *cells] += runtime(np.ascontiguousarray(image[None, rows, columns]))[0]
-        count[cells] += 1
+    for rows in slide.spans(height, 0):
+        for columns in slide.spans(width, 1):
+            cells = (_cells(rows), _cells(columns))
+            total[:, *cells] += runtime(np.ascontiguousarray(image[None, rows, columns]))[0]
+            count[cells] += 1
     total /= count
     return total
 
@@ -152,11 +159,6 @@ def resize_logits(logits: Logits, size: Size) -> Logits:
     for plane, target in zip(logits, out, strict=True):
         cv2.resize(plane, (size[1], size[0]), dst=target, interpolation=cv2.INTER_LINEAR)
     return out
-
-
-def _starts(side: int, crop: int, stride: int) -> Iterator[int]:
-    rows = 1 if side <= crop else -(-(side - crop) // stride) + 1
-    return (max(0, min(row * stride, side - crop)) for row in range(rows))
 
 
 def _cells(pixels: slice) -> slice:
