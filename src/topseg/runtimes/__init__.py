@@ -94,12 +94,14 @@ def _open(bundle: Bundle, name: str, device: str, threads: int | None) -> Runtim
     return open_torch(bundle, device=device, threads=threads)
 
 
-def check_images(images: NDArray[Any], metadata: Metadata) -> None:
+def check_images(images: NDArray[Any], metadata: Metadata, *, takes_float: bool = False) -> None:
     """Refuse what a network cannot take, in the same words for every runtime.
 
     Args:
         images: What was given to the runtime.
         metadata: Of the runtime's model.
+        takes_float: Whether float32 images of the same range pass too (the reference's evaluation
+            resizes images as floats).
 
     Raises:
         InputError: Not (B, H, W, C), another dtype or channel count, an empty batch, or a side
@@ -110,7 +112,7 @@ def check_images(images: NDArray[Any], metadata: Metadata) -> None:
         raise InputError(
             f"images: got the shape {images.shape}, expected (batch, height, width, {channels})"
         )
-    if images.dtype != metadata.input_dtype:
+    if images.dtype != metadata.input_dtype and not (takes_float and images.dtype == np.float32):
         raise InputError(f"images: got {images.dtype} values, expected {metadata.input_dtype}")
     height, width = images.shape[1:3]
     if height % 32 or width % 32:

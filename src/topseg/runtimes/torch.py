@@ -31,6 +31,8 @@ class TorchRuntime:
         device: Where to run.
     """
 
+    takes_float = True
+
     def __init__(
         self, model: nn.Module, metadata: Metadata, device: str | torch.device = "cpu"
     ) -> None:
@@ -42,10 +44,12 @@ class TorchRuntime:
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float32 logits.
 
+        Float32 images of 0..255 are taken as well: the reference's evaluation never rounds them.
+
         Raises:
             InputError: A size that is no multiple of 32, another dtype or channel count.
         """
-        check_images(images, self.metadata)
+        check_images(images, self.metadata, takes_float=True)
         # torch warns of arrays that it may not write to, and refuses negative strides.
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         with torch.inference_mode(), _evaluating(self.model):
