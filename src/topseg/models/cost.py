@@ -22,12 +22,15 @@ def count_cost(
 
     Returns:
         Trainable parameters; multiply-accumulates of the convolutions and of attention's two
-        products (half of the usual FLOPs; pooling, norms and interpolation are left out).
+        products (half of the usual FLOPs; norms, interpolation and the pooling of tokens, which
+        an engine may do as an average, are left out).
     """
     with torch.device("meta"):  # shapes alone
-        model = create_model(name, num_classes, in_channels=in_channels, pool="fixed").eval()
+        model = create_model(name, num_classes, in_channels=in_channels).eval()
         image = torch.empty(1, in_channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return parameters, counter.get_total_flops() // 2
+    flops = counter.get_flop_counts()["Global"]
+    counted = (torch.ops.aten.convolution, torch.ops.aten.bmm)  # pooling is aten.mm
+    return parameters, sum(flops[operator] for operator in counted) // 2

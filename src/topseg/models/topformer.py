@@ -171,28 +171,31 @@ def pool_tokens(pyramid: list[Tensor], pool: Pool) -> Tensor:
     """
     pooled = []
     for level, x in enumerate(pyramid):
-        window = TOKEN_STRIDE >> (2 + level)  # 16, 8, 4, 2 cells
+        cells = TOKEN_STRIDE >> (2 + level)  # 16, 8, 4, 2 to a window
         h, w = x.shape[2:]
-        if pool == "fixed":
-            pooled.append(F.avg_pool2d(x, (min(window, h), min(window, w)), stride=window))
-        else:
-            # adaptive_avg_pool2d, as products with two averaging matrices: the plain operator
-            # exports, and then fails at any size but the one it was exported with.
-            columns = _averaging(w, -(-w // window), x)
-            rows = _averaging(h, -(-h // window), x)
-            pooled.append(
-                ((x @ columns).mT @ rows).mT
-            )  # (B, C, h, w) -> (B, C, h/window, w/window)
+        across = _averaging(w, cells, pool, x)  # (w, N columns)
+        down = _averaging(h, cells, pool, x)  # (h, N rows)
+        x = ((x @ across).mT @ down).mT  # (B, C, N rows, N columns)
+        pooled.append(x)
     return torch.cat(pooled, dim=1)
 
 
-def _averaging(cells: int, windows: int, like: Tensor) -> Tensor:
-    """(cells, windows) matrix whose column i averages cells floor(i c/w) to ceil((i+1) c/w) - 1."""
+def _averaging(length: int, cells: int, pool: Pool, like: Tensor) -> Tensor:
+    """Matrix (length, windows) whose every column averages the cells that one window touches.
+
+    Pooling is written as two products because the plain operators export and then, at another size
+    than the one they were exported with, fail (adaptive) or average wrongly (fixed).
+    """
+    windows = torch.sym_max(length // cells, 1)
+    over, under = cells, 1  # a window is over / under cells long
+    if pool == "adaptive":
+        windows = (length + cells - 1) // cells
+        over, under = length, windows
     window = torch.arange(windows, device=like.device)
-    cell = torch.arange(cells, device=like.device).unsqueeze(1)
-    start = window * cells // windows
-    end = ((window + 1) * cells + windows - 1) // windows
-    return ((cell >= start) & (cell < end)).to(like.dtype) / (end - start)
+    cell = torch.arange(length, device=like.device).unsqueeze(1)
+    touched = ((cell + 1) * under > window * over) & (cell * under < (window + 1) * over)
+    weight = touched.to(like.dtype)
+    return weight / weight.sum(dim=0)
 
 
 class Attention(nn.Module):
@@ -220,10 +223,8 @@ class Attention(nn.Module):
         k = self.to_k(x).reshape(B, self.heads, KEY_WIDTH, h * w)  # (B, M, D, N)
         v = self.to_v(x).reshape(B, self.heads, VALUE_WIDTH, h * w)  # (B, M, V, N)
         weights = (q.mT @ k).softmax(dim=-1)  # (B, M, N, N)
-        out = v @ weights.mT  # (B, M, V, N)
-        projected: Tensor = self.proj(
-            out.reshape(B, self.heads * VALUE_WIDTH, h, w)
-        )  # (B, C, h, w)
+        out = (v @ weights.mT).reshape(B, self.heads * VALUE_WIDTH, h, w)  # (B, M V, h, w)
+        projected: Tensor = self.proj(out)  # (B, C, h, w)
         return projected
 
 
