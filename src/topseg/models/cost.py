@@ -31,6 +31,7 @@ def count_cost(
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    flops = counter.get_flop_counts()["Global"]
-    counted = (torch.ops.aten.convolution, torch.ops.aten.bmm)  # pooling is aten.mm
-    return parameters, sum(flops[operator] for operator in counted) // 2
+    flops = counter.get_flop_counts()
+    convolutions = flops["Global"][torch.ops.aten.convolution]
+    attention = flops["TopFormer.backbone.trans"][torch.ops.aten.bmm]
+    return parameters, (convolutions + attention) // 2

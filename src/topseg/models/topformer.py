@@ -20,21 +20,18 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from topseg.errors import InputError
-
-Pool = Literal["adaptive", "fixed"]
-"""How a side that is no multiple of 64 becomes tokens: see :func:`pool_tokens`."""
+from topseg.models.pooling import Pool, pool_tokens
 
 KEY_WIDTH = 16
 VALUE_WIDTH = 32
 DEPTH = 4  # transformer blocks
-TOKEN_STRIDE = 64
 
 
 class Stage(NamedTuple):
@@ -152,50 +149,6 @@ class TokenPyramid(nn.ModuleDict):
             if name in self.last:
                 pyramid.append(x)
         return pyramid
-
-
-def pool_tokens(pyramid: list[Tensor], pool: Pool) -> Tensor:
-    """Average every map of the pyramid down to the token grid and stack them.
-
-    The two rules agree where H and W are multiples of 64 and are different models elsewhere, so a
-    checkpoint keeps the rule it was trained with.
-
-    Args:
-        pyramid: Maps at strides 4, 8, 16, 32.
-        pool: "adaptive" (official code) spreads ceil(H/64) windows over the whole map; "fixed"
-            (PaddleSeg) takes floor(H/64) windows of 64 pixels and drops the strip that remains
-            (a map smaller than its window gives one token, the mean of all of it).
-
-    Returns:
-        (B, C1 + C2 + C3 + C4, N rows, N columns).
-    """
-    pooled = []
-    for level, x in enumerate(pyramid):
-        cells = TOKEN_STRIDE >> (2 + level)  # 16, 8, 4, 2 to a window
-        h, w = x.shape[2:]
-        across = _averaging(w, cells, pool, x)  # (w, N columns)
-        down = _averaging(h, cells, pool, x)  # (h, N rows)
-        x = ((x @ across).mT @ down).mT  # (B, C, N rows, N columns)
-        pooled.append(x)
-    return torch.cat(pooled, dim=1)
-
-
-def _averaging(length: int, cells: int, pool: Pool, like: Tensor) -> Tensor:
-    """Matrix (length, windows) whose every column averages the cells that one window touches.
-
-    Pooling is written as two products because the plain operators export and then, at another size
-    than the one they were exported with, fail (adaptive) or average wrongly (fixed).
-    """
-    windows = torch.sym_max(length // cells, 1)
-    over, under = cells, 1  # a window is over / under cells long
-    if pool == "adaptive":
-        windows = (length + cells - 1) // cells
-        over, under = length, windows
-    window = torch.arange(windows, device=like.device)
-    cell = torch.arange(length, device=like.device).unsqueeze(1)
-    touched = ((cell + 1) * under > window * over) & (cell * under < (window + 1) * over)
-    weight = touched.to(like.dtype)
-    return weight / weight.sum(dim=0)
 
 
 class Attention(nn.Module):
@@ -368,7 +321,7 @@ class TopFormer(nn.Module):
         variant: BASE, SMALL or TINY.
         num_classes: K.
         in_channels: C of the input.
-        pool: Rule of :func:`pool_tokens`.
+        pool: Rule of ``pool_tokens``.
         drop_path: Stochastic depth of the last block, in training.
 
     Shape:
