@@ -18,29 +18,37 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 class OnnxRuntime:
     """A bundle's ONNX graph, run by ONNX Runtime."""
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        graph: str = "onnx",
+    ) -> None:
         """Open the graph.
 
         Args:
-            bundle: A bundle with an ``onnx`` graph.
+            bundle: A bundle with an ONNX graph.
             device: "cpu", "cuda", or "auto" for CUDA where this build of ONNX Runtime has it.
             threads: CPU threads; None takes ONNX Runtime's default.
+            graph: Name of the graph in the metadata; "onnx-mask" answers with masks (B, H, W).
 
         Raises:
             InputError: No such device in this build, or the graph does not load.
         """
         self.metadata = bundle.metadata
-        graph = bundle.folder / bundle.metadata.graphs["onnx"].file
+        path = bundle.folder / bundle.metadata.graphs[graph].file
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(
-                str(graph), options, providers=_providers(device)
+                str(path), options, providers=_providers(device)
             )
         except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
-            raise InputError(f"{graph}: ONNX Runtime cannot load it ({error})") from None
+            raise InputError(f"{path}: ONNX Runtime cannot load it ({error})") from None
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:

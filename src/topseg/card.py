@@ -1,0 +1,57 @@
+"""Card: the page (README.md) in a bundle that tells a person what the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from topseg.bundle import Graph, Metadata
+from topseg.files import write_text
+
+
+def write_card(folder: Path, metadata: Metadata) -> None:
+    """Write ``README.md`` into a bundle's folder."""
+    write_text(folder / "README.md", "\n".join(_lines(folder.name, metadata)) + "\n")
+
+
+def _lines(name: str, metadata: Metadata) -> Iterator[str]:
+    model, rule = metadata.model, metadata.resize
+    yield f"# {name}"
+    yield ""
+    yield f"A {model.name} for semantic segmentation into {model.num_classes} classes."
+    yield ""
+    yield "```python"
+    yield "import topseg"
+    yield f'mask = topseg.load("{name}")("photo.jpg").mask   # (H, W), the photo\'s own size'
+    yield "```"
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    yield f"| Origin | {metadata.origin} |"
+    yield f"| Licence | {metadata.license or 'not stated'} |"
+    yield f"| Input | {metadata.input_dtype} (batch, height, width, {model.in_channels}) |"
+    yield f"| Output | float32 logits (batch, {model.num_classes}, height / 8, width / 8) |"
+    yield (
+        f"| Resize | short side {rule.short_side or 'as it is'}, long side at most "
+        f"{rule.max_long_side}, rounded {rule.round} to multiples of {rule.multiple} |"
+    )
+    yield f"| Pooling | {model.pool} |"
+    if metadata.graphs:
+        yield from ("", "## Graphs", "")
+        yield "| graph | file | stored in | verified on | largest difference | same class |"
+        yield "|---|---|---|---|---|---|"
+        yield from (_graph_row(name, graph) for name, graph in metadata.graphs.items())
+    if metadata.metrics:
+        yield from ("", "## Metrics", "")
+        yield from (f"* {key}: {value}" for key, value in metadata.metrics.items())
+    yield from ("", "## Classes", "")
+    yield ", ".join(metadata.classes)
+
+
+def _graph_row(name: str, graph: Graph) -> str:
+    row = f"| {name} | {graph.file} | {graph.precision} "
+    if graph.proof is None:
+        return row + "| not verified | | |"
+    proof = graph.proof
+    difference = "" if graph.tail else f"{proof.max_abs_difference:.1e}"
+    return row + f"| {proof.runtime} | {difference} | {proof.mask_agreement:.4%} |"

@@ -1,0 +1,242 @@
+"""Export: MODEL becomes a bundle of graphs, each proven on the engine that will run it.
+
+A graph that cannot be run on this machine is written and marked "not verified"; one that does not
+agree with torch is an error, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
+
+from topseg.bundle import WEIGHTS, Bundle, Metadata, Proof, write_metadata
+from topseg.card import write_card
+from topseg.data.dataset import Dataset
+from topseg.errors import InputError, did_you_mean
+from topseg.evaluation import evaluate
+from topseg.files import write_bytes
+from topseg.geometry import STRIDE, ResizeRule, Size
+from topseg.graphs import PACKAGES, WRITERS, Network, Precision
+from topseg.predict import Predictor
+from topseg.runtimes import Runtime, open_runtime
+from topseg.upsample import upsample_argmax
+
+Image = NDArray[np.uint8]
+
+AGREEMENT = {"fp32": 0.999, "fp16": 0.995}
+"""Smallest share of pixels whose class must stay, by the type that the weights are stored in."""
+
+FORMATS = ("torch", *WRITERS)
+
+
+def export(
+    bundle: Bundle,
+    out: Path,
+    formats: Sequence[str] = ("onnx",),
+    *,
+    images: Sequence[Image],
+    precision: Precision = "fp32",
+    dataset: Dataset | None = None,
+    report: Callable[[str], None] = print,
+) -> Bundle:
+    """Write a bundle with graphs for other engines, each compared with torch.
+
+    Args:
+        bundle: The model.
+        out: Folder to make.
+        formats: Any of ``FORMATS``; "torch" is the weights alone, "onnx-mask" a graph that ends in
+            masks of its input's size, for consumers that want one file.
+        images: (H, W, C) images to compare on, at least one.
+        precision: Type the weights are stored in; arithmetic is float32 either way.
+        dataset: Labelled images, on which the difference of the mIoU is measured as well.
+        report: Takes one line about each graph.
+
+    Returns:
+        The new bundle.
+
+    Raises:
+        InputError: ``out`` exists, an unknown format, a package that is missing, or a graph that
+            does not agree with torch.
+    """
+    _check_formats(formats)
+    if out.exists():
+        raise InputError(f"{out}: exists already; export into a new folder")
+    reference = open_runtime(bundle, "torch", device="cpu")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"{out}: cannot write here ({error.strerror})") from None
+    try:
+        folder = temporary / out.name
+        folder.mkdir()
+        metadata = _write(bundle, reference, formats, precision, folder)
+        draft = write_metadata(folder, metadata)
+        proofs = {
+            name: _prove(draft, name, reference, images, dataset, report)
+            for name in metadata.graphs
+        }
+        graphs = {
+            name: dataclasses.replace(graph, proof=proofs[name])
+            for name, graph in metadata.graphs.items()
+        }
+        metadata = dataclasses.replace(metadata, graphs=graphs)
+        write_card(folder, metadata)
+        metadata = write_metadata(folder, metadata).metadata
+        folder.rename(out)
+    finally:
+        shutil.rmtree(temporary)
+    return Bundle(out, metadata)
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"formats: no format '{name}'{did_you_mean(name, FORMATS)}")
+        missing = [p for p in PACKAGES.get(name, ()) if importlib.util.find_spec(p) is None]
+        if missing:
+            extra = name.partition("-")[0]
+            raise InputError(
+                f"formats: '{name}' needs {' and '.join(missing)}: pip install 'topseg[{extra}]'"
+            )
+
+
+def _write(
+    bundle: Bundle, reference: Runtime, formats: Sequence[str], precision: Precision, folder: Path
+) -> Metadata:
+    """Write weights and graphs, and give the metadata that lists them."""
+    weights = load_file(bundle.weights)
+    if precision == "fp16":
+        weights = {
+            n: w.astype(np.float16) if w.dtype == np.float32 else w for n, w in weights.items()
+        }
+    write_bytes(folder / WEIGHTS, save(weights))
+    metadata = dataclasses.replace(bundle.metadata, weights=WEIGHTS, graphs={}, files={})
+    network = Network(reference, metadata, precision)
+    written = [name for name in dict.fromkeys(formats) if name in WRITERS]
+    graphs = {name: WRITERS[name](network, folder) for name in written}
+    return dataclasses.replace(metadata, graphs=graphs)
+
+
+def proof_sizes(rule: ResizeRule) -> tuple[Size, ...]:
+    """Sizes to compare at: the declared one, odd multiples of the rule's multiple, a small one."""
+    side = rule.network_size((512, 512))[0]
+    odd = (side // rule.multiple) | 1
+    return (side, side), (odd * rule.multiple, (odd + 2) * rule.multiple), (2 * 64, 3 * 64)
+
+
+def _prove(
+    bundle: Bundle,
+    name: str,
+    reference: Runtime,
+    images: Sequence[Image],
+    dataset: Dataset | None,
+    report: Callable[[str], None],
+) -> Proof | None:
+    """Run a graph on its own engine beside torch.
+
+    Raises:
+        InputError: They give other masks on more pixels than ``AGREEMENT`` allows.
+    """
+    graph = bundle.metadata.graphs[name]
+    try:
+        runtime = _open(bundle, name)
+    except InputError as error:
+        report(f"{name}: not verified ({error})")
+        return None
+    sizes = proof_sizes(bundle.metadata.resize)
+    comparison = _Comparison()
+    for batch in _batches(images, sizes):
+        comparison.add(reference(batch), runtime(batch), masks=graph.tail)
+    bar = AGREEMENT[graph.precision]
+    if comparison.agreement < bar:
+        raise InputError(
+            f"{name}: masks agree with torch on {comparison.agreement:.3%} of the pixels, expected "
+            f"at least {bar:.1%}; first difference: {comparison.first}"
+        )
+    difference = None
+    if dataset is not None and not graph.tail:
+        scores = [evaluate(Predictor(engine), dataset).miou for engine in (runtime, reference)]
+        difference = scores[0] - scores[1]
+    proof = Proof(
+        runtime=_version(name),
+        images=comparison.images,
+        sizes=sizes,
+        max_abs_difference=comparison.difference,
+        mask_agreement=comparison.agreement,
+        miou_difference=difference,
+    )
+    miou = "" if difference is None else f", mIoU {difference:+.4%}"
+    report(
+        f"{name}: verified on {proof.runtime}: {proof.mask_agreement:.4%} of pixels equal"
+        + ("" if graph.tail else f", logits within {proof.max_abs_difference:.1e}")
+        + miou
+    )
+    return proof
+
+
+def _open(bundle: Bundle, name: str) -> Runtime:
+    if not bundle.metadata.graphs[name].tail:
+        return open_runtime(bundle, name, device="cpu")
+    from topseg.runtimes.onnx import OnnxRuntime
+
+    return OnnxRuntime(bundle, device="cpu", graph=name)
+
+
+class _Comparison:
+    """Differences between torch's logits and an engine's answers, over many batches."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.difference = 0.0
+        self.first = ""
+        self._pixels = 0
+        self._equal = 0
+
+    @property
+    def agreement(self) -> float:
+        return self._equal / self._pixels
+
+    def add(self, expected: NDArray[Any], got: NDArray[Any], *, masks: bool) -> None:
+        """Compare (B, K, h, w) logits with logits, or with (B, 8 h, 8 w) masks."""
+        size = (expected.shape[2] * STRIDE, expected.shape[3] * STRIDE)
+        truth = upsample_argmax(expected, size)
+        found = got if masks else upsample_argmax(got, size)
+        if not masks:
+            self.difference = max(self.difference, float(np.abs(expected - got).max()))
+        differs = np.argwhere(truth != found)
+        if len(differs) and not self.first:
+            image, y, x = (int(i) for i in differs[0])
+            self.first = (
+                f"image {self.images + image} at {size[0]}x{size[1]}, row {y}, column {x}: class "
+                f"{found[image, y, x]} instead of {truth[image, y, x]}"
+            )
+        self.images += len(expected)
+        self._pixels += truth.size
+        self._equal += truth.size - len(differs)
+
+
+def _batches(images: Sequence[Image], sizes: Sequence[Size]) -> Iterator[Image]:
+    """Give, for every size, a batch of one image and a batch of two."""
+    count = 0
+    for height, width in sizes:
+        for batch in (1, 2):
+            chosen = [images[(count + i) % len(images)] for i in range(batch)]
+            count += batch
+            yield np.stack([cv2.resize(image, (width, height)) for image in chosen])
+
+
+def _version(runtime: str) -> str:
+    package = {"openvino": "openvino"}.get(runtime, "onnxruntime")
+    return f"{package} {importlib.metadata.version(package)}"
