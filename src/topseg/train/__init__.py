@@ -1,1 +1,1 @@
-"""..."""
+"""Training: from a recipe to weights, one step after another."""

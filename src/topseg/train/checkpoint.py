@@ -1,0 +1,147 @@
+"""Checkpoint: a folder that holds a run at one step, whole or not at all.
+
+It is written under a hidden name, every file is flushed to the disk, and one rename makes it
+appear; so the last good one survives a crash at any byte. Each is a bundle too: ``metadata.json``
+holds the SHA-256 of every file, which tells a damaged one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from topseg.bundle import Metadata, read_bundle, write_metadata
+from topseg.errors import InputError
+from topseg.files import read_json, sync_folder
+
+STATE = "state.json"
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at one step.
+
+    Attributes:
+        tensors: Name of a weight file without its suffix ("model", "ema", "optimizer") -> tensors.
+        state: Everything else, as plain values; ``state["step"]`` steps are done.
+    """
+
+    tensors: Mapping[str, Tensors]
+    state: dict[str, Any]
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint, metadata: Metadata) -> Path:
+    """Write ``checkpoints/step_00001000`` of a run; one that is there already is replaced.
+
+    Raises:
+        InputError: It cannot be written, say because the disk is full; the older ones are whole.
+    """
+    folder = run / "checkpoints" / f"step_{checkpoint.state['step']:08d}"
+    with new_folder(folder) as new:
+        for name, tensors in checkpoint.tensors.items():
+            write_tensors(new / f"{name}.safetensors", tensors)
+        (new / STATE).write_text(json.dumps(checkpoint.state, indent=2) + "\n")
+        write_metadata(new, metadata)
+    return folder
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint, every file checked against its SHA-256.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    names = read_bundle(folder).metadata.files
+    state = read_json(folder / STATE)
+    files = [Path(name) for name in names if name.endswith(".safetensors")]
+    return Checkpoint({file.stem: load_file(folder / file) for file in files}, state)
+
+
+def newest_checkpoint(run: Path, warn: Callable[[str], None]) -> Path | None:
+    """Find the newest good checkpoint of a run.
+
+    Args:
+        run: The run folder.
+        warn: Told of each damaged one that is passed over.
+
+    Returns:
+        Its folder, or None where none was ever written.
+
+    Raises:
+        InputError: All are damaged.
+    """
+    folders = sorted((run / "checkpoints").glob("step_*"), reverse=True)
+    for folder in folders:
+        try:
+            load_checkpoint(folder)
+            return folder
+        except (InputError, OSError, ValueError, KeyError) as error:
+            warn(f"skipping a damaged checkpoint: {error}")
+    if folders:
+        raise InputError(
+            f"{run / 'checkpoints'}: all {len(folders)} checkpoints are damaged; "
+            "get them back from a copy, or train into a new folder"
+        )
+    return None
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all but the newest checkpoints, and what an interrupted write or removal left."""
+    for folder in sorted((run / "checkpoints").glob("step_*"))[:-keep]:
+        _remove(folder)
+    for leftover in [*run.glob(".*.tmp"), *(run / "checkpoints").glob(".*.tmp")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def write_tensors(path: Path, tensors: Tensors) -> None:
+    """Write a safetensors file (weights may be in channels-last memory; files never are)."""
+    path.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder that takes the place of ``folder`` when the block ends without an error.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    hidden = folder.parent / f".{folder.name}.tmp"
+    try:
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir(parents=True)
+        yield hidden
+        for file in hidden.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        sync_folder(hidden)
+        if folder.exists():
+            _remove(folder)
+        hidden.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space" if full else "check the folder and its permissions"
+        raise InputError(
+            f"{folder}: could not be written ({error.strerror or error}); {remedy}"
+        ) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder without a moment at which half of it is seen under its name."""
+    hidden = folder.parent / f".{folder.name}.old.tmp"
+    shutil.rmtree(hidden, ignore_errors=True)
+    folder.rename(hidden)
+    shutil.rmtree(hidden)

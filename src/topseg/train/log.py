@@ -1,0 +1,132 @@
+"""Log: what a run says while it trains, to a file for programs and to the screen for people.
+
+``log.jsonl`` has one line a logged step and one an evaluation. A checkpoint notes how long the file
+was, and resuming cuts it back to that, so the log of a run that was interrupted reads like that of
+one that was not (fields of wall-clock time aside).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from topseg.metrics import Scores
+
+
+class Log:
+    """The log of one run; in all but the first process it keeps silent.
+
+    Used as a context manager.
+    """
+
+    def __init__(
+        self, run: Path, start: int, steps: int, size: int, main: bool, tensorboard: bool
+    ) -> None:
+        """Open the log.
+
+        Args:
+            run: The run folder.
+            start: Steps done before.
+            steps: Steps in all.
+            size: Bytes of ``log.jsonl`` to keep; what follows them was not checkpointed.
+            main: Whether this is the first process.
+            tensorboard: Write TensorBoard files into the run as well.
+        """
+        self.main = main
+        self.steps = steps
+        self.console = Console(quiet=not main, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not (main and self.console.is_terminal),
+        )
+        self._task = self._progress.add_task("train", total=steps, completed=start, text="")
+        self._board: Any = None
+        if not main:
+            return
+        path = run / "log.jsonl"
+        self._file = path.open("ab")
+        if self._file.tell() > size:
+            self._file.truncate(size)
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)
+
+    def __enter__(self) -> Log:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+        if self.main:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def say(self, text: str) -> None:
+        """Tell the user something."""
+        self.console.print(text, markup=False)
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Log the training: values by name, among them loss, lr, images_per_s, data_wait."""
+        if not self.main:
+            return
+        self._write({"step": step} | {name: _plain(value) for name, value in values.items()})
+        text = (
+            f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
+            f"{values['images_per_s']:.1f} images/s  "
+            f"data wait {values['data_wait']:.0%}  {values['memory_mb']:.0f} MB"
+        )
+        self._progress.update(self._task, completed=step, text=text)
+        if self._progress.disable:
+            self.say(f"step {step}/{self.steps}  {text}")
+        self._plot(step, "train", values)
+
+    def scores(self, step: int, scores: Scores) -> None:
+        """Log an evaluation."""
+        if not self.main:
+            return
+        summary = {"miou": scores.miou, "accuracy": scores.accuracy}
+        classes = {name: _plain(v) for name, v in zip(scores.names, scores.iou, strict=True)}
+        self._write({"step": step} | {k: _plain(v) for k, v in summary.items()} | {"iou": classes})
+        self.say(
+            f"step {step}/{self.steps}  mIoU {scores.miou:.4f}  accuracy {scores.accuracy:.4f}  "
+            f"({scores.images} images)"
+        )
+        self._plot(step, "val", summary)
+
+    def flush(self) -> int:
+        """Bring the file to the disk; give its length in bytes."""
+        if not self.main:
+            return 0
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def _plot(self, step: int, group: str, values: dict[str, float]) -> None:
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, step)
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,149 @@
+"""Run: the folder of a training run, opened anew or to go on in it.
+
+``recipe.yaml`` (resolved), ``log.jsonl``, ``checkpoints/`` and ``best/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from topseg.config import Tree, to_tree, to_yaml
+from topseg.data.dataset import Dataset
+from topseg.errors import InputError
+from topseg.files import read_json, write_text
+from topseg.recipe import Recipe, read_recipe
+from topseg.train.checkpoint import STATE, newest_checkpoint, prune
+from topseg.train.distributed import World
+
+RECIPE = "recipe.yaml"
+
+# What may change between the parts of a run: the rest decides the weights. (More steps stretch the
+# decay of the learning rate from here on.)
+_FREE = frozenset(
+    {
+        "data.root",
+        *(f"train.{key}" for key in ("steps", "workers", "log_every", "eval_every")),
+        *(f"train.{key}" for key in ("save_every", "keep")),
+    }
+)
+
+
+def open_run(run: Path, recipe: Recipe, resume: bool, warn: Callable[[str], None]) -> Path | None:
+    """Make a run folder, or find the checkpoint at which to go on.
+
+    Args:
+        run: The folder.
+        recipe: What to train.
+        resume: Go on with the run in the folder.
+        warn: Told of what the user should know.
+
+    Returns:
+        The newest good checkpoint; None: start at step 0.
+
+    Raises:
+        InputError: The folder holds a run and ``resume`` is not set; it holds none, another
+            recipe's or a finished one and it is set; or it cannot be written.
+    """
+    path = run / RECIPE
+    folder = None
+    if not resume and (path.exists() or (run / "checkpoints").exists()):
+        raise InputError(f"{run}: holds a run already; go on with --resume or give another --out")
+    if resume:
+        if not path.is_file():
+            raise InputError(
+                f"{run}: no run to resume (no {RECIPE} in it); start one without --resume"
+            )
+        _check_same(path, recipe)
+        folder = newest_checkpoint(run, warn)
+        if folder is None:
+            warn(f"{run}: no checkpoint was written yet, starting at step 0")
+        else:
+            _check_unfinished(run, read_json(folder / STATE), recipe)
+        prune(run, recipe.train.keep)
+    write_text(path, to_yaml(recipe))
+    return folder
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """Say which data a run is trained on, so that resuming on other data is noticed."""
+    names = "\n".join(dataset.name(i) for i in range(len(dataset)))
+    return {
+        "classes": dataset.labels.num_classes,
+        "images": len(dataset),
+        "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
+    }
+
+
+def check_data(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with other data: the order of the images would be another.
+
+    Raises:
+        InputError: The data changed.
+    """
+    changed = [key for key in now if now[key] != before.get(key)]
+    if changed:
+        key = changed[0]
+        what = "file names" if key == "names_sha256" else f"{before.get(key)} {key}, now {now[key]}"
+        raise InputError(
+            f"data: changed since the checkpoint was written ({what}); put the data back, or start "
+            "another run from these weights (model.weights)"
+        )
+
+
+def describe_environment(world: World) -> dict[str, Any]:
+    """Say what a run is computed by, as far as it can change the last bits of the weights."""
+    return {
+        "processes": world.size,
+        "device": world.device.type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def compare_environments(
+    before: dict[str, Any], now: dict[str, Any], warn: Callable[[str], None]
+) -> None:
+    """Warn of what makes the run go on differently in the last bits."""
+    changed = [
+        f"{before.get(key)} {key}, now {now[key]}" for key in now if now[key] != before.get(key)
+    ]
+    if changed:
+        warn(f"the run had {'; '.join(changed)}: it goes on, but not equal bit by bit")
+
+
+def _check_same(path: Path, recipe: Recipe) -> None:
+    """Refuse to go on by another recipe."""
+    before, now = (_flat(to_tree(r)) for r in (read_recipe(path), recipe))
+    keys = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if changed := [key for key in keys if key not in _FREE]:
+        lines = [
+            f"{path}: {key}: the run has {json.dumps(before.get(key))}, got "
+            f"{json.dumps(now.get(key))}; a run keeps its recipe, train into another --out"
+            for key in changed
+        ]
+        raise InputError("\n".join(lines))
+
+
+def _check_unfinished(run: Path, state: dict[str, Any], recipe: Recipe) -> None:
+    steps = recipe.train.steps
+    if state["step"] > steps or state["step"] == state["evaluated"] == steps:
+        raise InputError(
+            f"{run}: train.steps: got {steps}, but {state['step']} steps are done; "
+            "raise train.steps to go on"
+        )
+
+
+def _flat(tree: Tree, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

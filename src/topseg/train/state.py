@@ -1,0 +1,141 @@
+"""TrainState: all that changes while a model is trained, and its form in a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from topseg.errors import InputError
+from topseg.models import create_model
+from topseg.recipe import Recipe
+from topseg.train.checkpoint import Checkpoint, Tensors
+from topseg.train.distributed import World
+from topseg.train.ema import Ema
+from topseg.train.optim import make_optimizer
+
+
+@dataclass
+class TrainState:
+    """All that changes while a model is trained.
+
+    The learning rate, the data and the random numbers are functions of the step, so they have no
+    state of their own.
+
+    Attributes:
+        model: The network.
+        ema: Its moving average, where the recipe wants one.
+        optimizer: Moments a parameter.
+        scaler: Factor that keeps float16 gradients in range.
+        step: Steps done.
+        evaluated: Step of the last evaluation.
+        best: Highest mIoU so far.
+        losses: Losses since the last logged step.
+    """
+
+    model: nn.Module
+    ema: Ema | None
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    evaluated: int = 0
+    best: float | None = None
+    losses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, recipe: Recipe, num_classes: int, world: World) -> TrainState:
+        """Start a run: weights from the seed, or from the files that the recipe names.
+
+        Raises:
+            InputError: The files do not fit the network.
+        """
+        config = recipe.model
+        seed_torch(recipe.seed)
+        model: nn.Module = create_model(
+            config.name,
+            num_classes,
+            in_channels=config.in_channels,
+            pool=config.pool,
+            drop_path=config.drop_path,
+        )
+        if config.weights or config.backbone_weights:
+            from topseg.interop import load_weights
+
+            if config.backbone_weights:
+                load_weights(model, config.backbone_weights, backbone_only=True)
+            if config.weights:
+                load_weights(model, config.weights)
+        if world.size > 1 and world.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        # Images arrive as channels-last bytes; convolutions are a quarter faster that way on a CPU.
+        model = model.to(world.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        return cls(
+            model,
+            Ema(model, recipe.train.ema) if recipe.train.ema is not None else None,
+            make_optimizer(model, recipe.optim),
+            torch.amp.GradScaler(world.device.type, enabled=recipe.train.precision == "fp16"),
+        )
+
+    @property
+    def shown(self) -> nn.Module:
+        """The model to evaluate and keep: the average where there is one."""
+        return self.model if self.ema is None else self.ema.model
+
+    def pack(self, **notes: Any) -> Checkpoint:
+        """Give the state as a checkpoint, with notes about the run beside it."""
+        tensors: dict[str, Tensors] = {"model": self.model.state_dict()}
+        if self.ema is not None:
+            tensors["ema"] = self.ema.model.state_dict()
+        tensors["optimizer"] = {
+            f"{name}.{key}": value
+            for name, parameter in self.model.named_parameters()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+        }
+        state = {
+            "step": self.step,
+            "evaluated": self.evaluated,
+            "best": self.best,
+            "losses": self.losses,
+            "scaler": self.scaler.state_dict(),
+        }
+        return Checkpoint(tensors, state | notes)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take over the state of a checkpoint.
+
+        Raises:
+            InputError: It belongs to another network.
+        """
+        tensors, state = checkpoint.tensors, checkpoint.state
+        try:
+            self.model.load_state_dict(tensors["model"])
+            if self.ema is not None:
+                self.ema.model.load_state_dict(tensors["ema"])
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"checkpoint: does not fit the recipe's network ({error})") from None
+        for name, parameter in self.model.named_parameters():
+            prefix = f"{name}."
+            for key, value in tensors["optimizer"].items():
+                if key.startswith(prefix) and "." not in key.removeprefix(prefix):
+                    self.optimizer.state[parameter][key.removeprefix(prefix)] = _like(
+                        parameter, value
+                    )
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.evaluated = state["step"], state["evaluated"]
+        self.best, self.losses = state["best"], state["losses"]
+
+
+def seed_torch(seed: int, *place: int) -> None:
+    """Seed torch's generators by a function of the seed and of where the run is."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0]))
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Put a moment where its parameter is, in the same memory order (fused steps rely on it)."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)

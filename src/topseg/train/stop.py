@@ -1,0 +1,54 @@
+"""Stop: a signal asks the trainer to finish its step, save and leave.
+
+Ctrl-C, SIGTERM (``kill``, Kubernetes) and SIGUSR1 (schedulers such as Slurm, ahead of the time
+limit). The exit code is 128 plus the signal's number, as in a shell: 130 after Ctrl-C, 143 after
+SIGTERM. A second Ctrl-C stops at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last one is not known on Windows
+
+
+class StopSignal:
+    """Remembers that a signal came, while its block runs.
+
+    Attributes:
+        code: The exit code; 0 as long as nothing asked to stop.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.code and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.code = 128 + number
+
+
+def ignore_signals() -> None:
+    """Leave stopping to the parent: signals sent to a whole process group reach workers too."""
+    for name in _NAMES:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,0 +1,269 @@
+"""Trainer: from a recipe to a run folder, one step after another.
+
+A step in the order of the data: batch(seed, step) -> labelled pixels of the global batch -> forward
+-> loss sums / those pixels -> backward, part by part -> gradients added over processes -> clip ->
+optimizer -> average. Everything random is a function of (seed, step) and everything else is in the
+checkpoint: a run that was stopped and resumed ends with the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from topseg.bundle import WEIGHTS, Architecture, Metadata, write_metadata
+from topseg.config import to_tree
+from topseg.data.dataset import Dataset, open_dataset
+from topseg.errors import InputError
+from topseg.labels import LabelSet
+from topseg.losses import CrossEntropy, Loss, count_all, total_loss
+from topseg.models.normalize import Normalize
+from topseg.recipe import LossConfig, Recipe, num_classes_of
+from topseg.train.checkpoint import (
+    load_checkpoint,
+    new_folder,
+    prune,
+    save_checkpoint,
+    write_tensors,
+)
+from topseg.train.distributed import World, join_world
+from topseg.train.loader import StepBatches, TensorBatch, check_batches, load_batches
+from topseg.train.log import Log
+from topseg.train.meter import Meter
+from topseg.train.optim import set_lr
+from topseg.train.run import (
+    check_data,
+    compare_environments,
+    describe_data,
+    describe_environment,
+    open_run,
+)
+from topseg.train.schedule import learning_rate
+from topseg.train.state import TrainState, seed_torch
+from topseg.train.stop import StopSignal
+from topseg.train.validation import validate
+
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> int:
+    """Train a model by a recipe.
+
+    Several processes started by ``torchrun`` train as one; ``train.batch_size`` counts over all.
+
+    Args:
+        recipe: What to train.
+        out: The run folder.
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
+        resume: Go on with the run in ``out`` from its newest good checkpoint.
+        tensorboard: Write TensorBoard files into the run as well.
+
+    Returns:
+        0 when all steps are done; 128 plus the signal's number (130 after Ctrl-C, 143 after
+        SIGTERM) when a signal stopped it with a checkpoint.
+
+    Raises:
+        InputError: Something in the recipe, the data or the folder cannot be used, or a loss that
+            is not finite (the steps before it are saved).
+    """
+    with join_world(device) as world, StopSignal() as stop:
+        data, val = (
+            open_dataset(
+                recipe.data, split, channels=recipe.model.in_channels, scale=recipe.input.scale
+            )
+            for split in ("train", "val")
+        )
+        num_classes = num_classes_of(recipe, data.labels.num_classes)
+        check_batches(recipe, data, world)
+        folder = world.first(lambda: open_run(out, recipe, resume, print))
+        state = TrainState.create(recipe, num_classes, world)
+        notes = {"data": describe_data(data), "environment": describe_environment(world)}
+        size = 0
+        if folder is not None:
+            checkpoint = load_checkpoint(folder)
+            check_data(checkpoint.state["data"], notes["data"])
+            state.restore(checkpoint)
+            size = checkpoint.state["log_bytes"]
+        with Log(out, state.step, recipe.train.steps, size, world.main, tensorboard) as log:
+            if folder is not None:
+                log.say(f"{out}: going on after step {state.step}")
+                compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
+            trainer = Trainer(recipe, out, world, data, val, state, log, notes)
+            return trainer.run(stop)
+
+
+def make_loss(config: LossConfig, labels: LabelSet) -> Loss:
+    """Build a term of the loss.
+
+    Raises:
+        InputError: Its settings do not fit the classes.
+    """
+    return CrossEntropy(
+        labels.num_classes,
+        labels.ignore_index,
+        class_weights=config.class_weights,
+        weight=config.weight,
+    )
+
+
+class Trainer:
+    """The loop: steps, and every so often an evaluation and a checkpoint."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        world: World,
+        data: Dataset,
+        val: Dataset,
+        state: TrainState,
+        log: Log,
+        notes: Mapping[str, object],
+    ) -> None:
+        self.recipe, self.out, self.world, self.state, self.log = recipe, out, world, state, log
+        self.data, self.val, self.notes = data, val, notes
+        self.terms = [make_loss(config, data.labels) for config in recipe.loss]
+        self.normalize = Normalize(recipe.input).to(world.device)
+        self.saved = state.step
+
+    def run(self, stop: StopSignal) -> int:
+        """Train until all steps are done or a signal asks to stop; give the exit code."""
+        config, state, meter = self.recipe.train, self.state, Meter()
+        pin = self.world.device.type == "cuda"
+        batches = StepBatches(self.data, self.recipe, self.world)
+        with contextlib.closing(load_batches(batches, state.step, pin)) as stream:
+            while True:
+                stopping = self.world.any(stop.code != 0)
+                if not stopping and self._due(config.eval_every) and state.evaluated != state.step:
+                    stopping = not self._evaluate(stop)
+                if (stopping or self._due(config.save_every)) and self.saved != state.step:
+                    self._save()
+                    if self.world.main:
+                        prune(self.out, config.keep)
+                if stopping:
+                    self.log.say(f"stopped after step {state.step}; go on with --resume")
+                    return stop.code or 143
+                if state.step == config.steps:
+                    return 0
+                with meter.waiting():
+                    batch = next(stream)
+                with meter.working(config.batch_size):
+                    lr, norm = self._step(batch)
+                if self._due(config.log_every):
+                    values = {"loss": math.fsum(state.losses) / len(state.losses), "lr": lr}
+                    self.log.step(state.step, values | {"grad_norm": norm} | meter.read())
+                    state.losses.clear()
+
+    def _due(self, every: int) -> bool:
+        step = self.state.step
+        return step > 0 and (step % every == 0 or step == self.recipe.train.steps)
+
+    def _step(self, batch: TensorBatch) -> tuple[float, float]:
+        """Make one step; give its learning rate and the norm of its gradient."""
+        recipe, state, world, step = self.recipe, self.state, self.world, self.state.step
+        lr = learning_rate(step, recipe.train.steps, recipe.optim.lr, recipe.schedule)
+        set_lr(state.optimizer, lr)
+        seed_torch(recipe.seed, step, world.rank)
+        images = batch.images.to(world.device, non_blocking=True)
+        masks = batch.masks.to(world.device, non_blocking=True)
+        counts = world.add(count_all(self.terms, masks))
+        statistics = [buffer.clone() for buffer in state.model.buffers()]
+        loss = torch.zeros((), dtype=torch.float64, device=world.device)
+        parts = [whole.chunk(recipe.train.accumulate) for whole in (images, masks)]
+        for part, truth in zip(*parts, strict=True):
+            loss += self._backward(part, truth, counts)
+        world.add(loss)
+        world.add_all([p.grad for p in state.model.parameters() if p.grad is not None])
+        state.scaler.unscale_(state.optimizer)
+        limit = recipe.optim.clip_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), limit))
+        # Too large a float16 gradient is no fault: the scaler skips the step and scales less.
+        if not (loss.isfinite() and (math.isfinite(norm) or state.scaler.is_enabled())):
+            for buffer, before in zip(state.model.buffers(), statistics, strict=True):
+                buffer.copy_(before)
+            raise self._diverged(batch.names)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.optimizer.zero_grad()
+        world.average_statistics(state.model)
+        if state.ema is not None:
+            state.ema.update(state.model, step)
+        state.step += 1
+        state.losses.append(loss.item())
+        return lr, norm
+
+    def _backward(self, images: Tensor, masks: Tensor, counts: Tensor) -> Tensor:
+        """Add a part's gradient; give its share of the loss."""
+        dtype = _PRECISIONS[self.recipe.train.precision]
+        with torch.autocast(self.world.device.type, dtype, enabled=dtype != torch.float32):
+            logits = self.state.model(self.normalize(images))
+        share = total_loss(self.terms, logits, masks, counts)
+        self.state.scaler.scale(share).backward()  # type: ignore[no-untyped-call]
+        return share.detach()
+
+    def _evaluate(self, stop: StopSignal) -> bool:
+        """Evaluate, and keep the weights if they are the best; False: a signal broke it off."""
+        state = self.state
+        scores = validate(state.shown, self._metadata(), self.val, self.world, stop)
+        if scores is None:
+            return False
+        state.evaluated, self.saved = state.step, -1
+        self.log.scores(state.step, scores)
+        if state.best is None or scores.miou > state.best:
+            state.best = scores.miou
+            if self.world.main:
+                measured = {"step": state.step, "miou": scores.miou, "accuracy": scores.accuracy}
+                with new_folder(self.out / "best") as best:
+                    write_tensors(best / WEIGHTS, state.shown.state_dict())
+                    write_metadata(best, self._metadata(metrics={"val": measured}))
+        return True
+
+    def _save(self) -> None:
+        """Write a checkpoint."""
+        log_bytes = self.log.flush()
+        if self.world.main:
+            checkpoint = self.state.pack(log_bytes=log_bytes, **self.notes)
+            weights = "model.safetensors" if self.state.ema is None else "ema.safetensors"
+            save_checkpoint(self.out, checkpoint, self._metadata(weights=weights))
+        self.saved = self.state.step
+
+    def _diverged(self, names: list[str]) -> InputError:
+        """Save the steps before the one that failed, and say what failed."""
+        step = self.state.step
+        batch = ", ".join(name for share in self.world.gather(names) for name in share)
+        if step > self.saved:
+            self._save()
+        return InputError(
+            f"train: the loss of step {step + 1} is not finite; batch: {batch}. "
+            "Lower optim.lr, set optim.clip_norm, or use train.precision bf16 or fp32; "
+            f"the {step} steps before are saved in {self.out}"
+        )
+
+    def _metadata(self, **more: object) -> Metadata:
+        labels, model = self.data.labels, self.recipe.model
+        return Metadata(
+            model=Architecture(
+                name=model.name,
+                num_classes=labels.num_classes,
+                in_channels=model.in_channels,
+                pool=model.pool,
+            ),
+            classes=labels.names,
+            palette=labels.palette,
+            input=self.recipe.input,
+            resize=self.recipe.resize,
+            recipe=to_tree(self.recipe),
+            **more,  # type: ignore[arg-type]
+        )
