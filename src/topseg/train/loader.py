@@ -21,7 +21,7 @@ from topseg.data.sample import Sample
 from topseg.data.stream import batch_at, share
 from topseg.data.transforms import sized
 from topseg.errors import InputError
-from topseg.models.topformer import TOKEN_STRIDE
+from topseg.models.pooling import TOKEN_STRIDE
 from topseg.recipe import Recipe
 from topseg.train.distributed import World
 from topseg.train.stop import ignore_signals
