@@ -139,7 +139,7 @@ def legend_image(found: Sequence[Share], width: int = 320, line: int = 24) -> Pi
     font = ImageFont.load_default()
     texts = [f"{100 * item.share:.2f} %  {item.name}" for item in found]
     longest = max((font.getlength(text) for text in texts), default=0)
-    width = max(width, int(longest) + 2 * line + 8)
+    width = max(width, int(longest) + 2 * line + 16)
     picture = Image.new("RGB", (width, line * max(len(found), 1)), "white")
     draw = ImageDraw.Draw(picture)
     for row, (item, text) in enumerate(zip(found, texts, strict=True)):

@@ -243,12 +243,12 @@ class Scores:
         }
 
     def table(self) -> Table:
-        """Give a table for the terminal, one line a class and a mean."""
+        """Give a table for the terminal in percent, one line a class and a mean."""
         from rich.table import Table
 
-        table = Table(caption=self.summary(), caption_justify="left")
+        table = Table()
         table.add_column("class", overflow="fold")
-        for name in (*_COLUMNS, "of truth"):
+        for name in ("IoU", "precision", "recall", "Dice", "of truth"):
             table.add_column(name, justify="right")
         columns = [getattr(self, attribute) for attribute in _COLUMNS.values()]
         shares = self.confusion.truth / max(self.pixels, 1)
@@ -261,12 +261,12 @@ class Scores:
     def summary(self) -> str:
         """Give the headline in two lines."""
         how = "counted with IoU 1" if self.reference else "left out of the means"
-        absent = f"; {self.absent} absent classes {how}" if self.absent else ""
+        absent = f"; {_some(self.absent, 'absent class')} {how}" if self.absent else ""
         return (
             f"mIoU {_percent(self.miou)}  accuracy {_percent(self.accuracy)}  "
             f"mean accuracy {_percent(self.mean_accuracy)}  Dice {_percent(self.dice)}  "
             f"kappa {self.kappa:.4f}  fwIoU {_percent(self.frequency_weighted_iou)}\n"
-            f"{self.images} images, {self.protocol}{absent}"
+            f"{_some(self.images, 'image')}, {self.protocol}{absent}"
         )
 
     def _ratio(self, part: Counts, whole: Counts, empty: float = 0.0) -> Ratios:
@@ -296,3 +296,8 @@ def _plain(value: float) -> float | None:
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _some(count: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else plural}"

@@ -1,0 +1,87 @@
+"""Runtimes without a network, for what is above the runtimes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from topseg.bundle import Architecture, Metadata
+from topseg.geometry import ResizeRule
+from topseg.labels import LabelSet
+from topseg.runtimes import check_images
+
+
+class FakeRuntime:
+    """Gives each 8x8 block the logits of a function of its mean colour.
+
+    By default a class's logit is minus the squared distance to the class's colour, so that a block
+    painted in a class's colour is that class, wherever it lies and however the image is turned.
+    """
+
+    def __init__(
+        self,
+        labels: LabelSet,
+        resize: ResizeRule,
+        logits: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+        channels: int = 3,
+        takes_float: bool = False,
+    ) -> None:
+        self.metadata = Metadata(
+            model=Architecture(
+                name="fake",
+                num_classes=labels.num_classes,
+                in_channels=channels,
+                pool="adaptive",
+            ),
+            classes=labels.names,
+            palette=labels.palette,
+            resize=resize,
+        )
+        self.takes_float = takes_float
+        self.seen: list[NDArray[Any]] = []
+        self._logits = logits or self._distances
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        check_images(images, self.metadata, takes_float=self.takes_float)
+        self.seen.append(images)
+        return np.stack([self._logits(self._blocks(image)) for image in images])
+
+    def _blocks(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        height, width, channels = image.shape
+        blocks = image.reshape(height // 8, 8, width // 8, 8, channels)
+        return blocks.mean(axis=(1, 3), dtype=np.float64).astype(np.float32)
+
+    def _distances(self, blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+        colors = self.metadata.labels.colors().astype(np.float32)
+        apart = (blocks[None] - colors[:, None, None]) / 255
+        return -np.square(apart).sum(axis=-1, dtype=np.float32)
+
+
+@pytest.fixture
+def labels() -> LabelSet:
+    """Three classes: red, green, blue."""
+    return LabelSet(("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+
+
+@pytest.fixture
+def make_runtime(labels: LabelSet) -> Callable[..., FakeRuntime]:
+    """Make a fake runtime, by default of the three colours at the image's own size."""
+
+    def make(
+        labels: LabelSet = labels,
+        resize: ResizeRule = ResizeRule(short_side=None, multiple=32),  # noqa: B008
+        **more: Any,
+    ) -> FakeRuntime:
+        return FakeRuntime(labels, resize, **more)
+
+    return make
+
+
+@pytest.fixture
+def photo() -> NDArray[np.uint8]:
+    """A smooth colourful image of 96 x 130 pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    return np.asarray(cv2.resize(noise, (130, 96), interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -1,0 +1,76 @@
+"""Colours, palette files and legends."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from topseg import drawing
+from topseg.labels import LabelSet, default_palette
+
+MASK = np.array([[0, 1, 2], [2, 255, 0]], np.uint8)
+
+
+def _many(count: int) -> LabelSet:
+    return LabelSet(tuple(map(str, range(count))), default_palette(count))
+
+
+def test_colors_are_the_palettes(labels: LabelSet) -> None:
+    picture = drawing.colorize(MASK, labels)
+    expected = [[(255, 0, 0), (0, 255, 0), (0, 0, 255)], [(0, 0, 255), (0, 0, 0), (255, 0, 0)]]
+    assert picture.tolist() == np.array(expected).tolist()
+
+
+def test_colors_above_255_classes() -> None:
+    labels = _many(300)
+    mask = np.array([[299, 65535]], np.uint16)
+    assert drawing.colorize(mask, labels).tolist() == [[list(labels.palette[299]), [0, 0, 0]]]
+
+
+def test_overlay_mixes_and_leaves_the_rest(labels: LabelSet) -> None:
+    image = np.full((2, 3, 3), 100, np.uint8)
+    mixed = drawing.overlay(image, MASK, labels, alpha=0.4)
+    assert mixed[0, 0].tolist() == [162, 60, 60]
+    assert mixed[1, 1].tolist() == [100, 100, 100]
+
+
+@pytest.mark.parametrize("count", [1, 3, 16, 150, 255, 256, 1000])
+def test_mask_files_read_back(count: int) -> None:
+    labels = _many(count)
+    mask = np.random.default_rng(0).integers(0, count, (9, 7)).astype(labels.dtype)
+    mask[0, 0] = labels.ignore_index
+    read = Image.open(io.BytesIO(drawing.mask_png(mask, labels)))
+    assert read.mode == ("P" if count <= 255 else "I;16")
+    np.testing.assert_array_equal(np.asarray(read), mask)
+    if count <= 255:
+        np.testing.assert_array_equal(
+            np.asarray(read.convert("RGB")), drawing.colorize(mask, labels)
+        )
+
+
+def test_pictures_read_back(labels: LabelSet) -> None:
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:, 20:] = (200, 30, 90)
+    png = np.asarray(Image.open(io.BytesIO(drawing.picture_png(picture))))
+    np.testing.assert_array_equal(png, picture)
+    jpeg = np.asarray(Image.open(io.BytesIO(drawing.picture_jpeg(picture))))
+    assert np.abs(jpeg[:, 24:].astype(int) - picture[:, 24:]).max() <= 3
+
+
+def test_shares_and_legend(labels: LabelSet) -> None:
+    found = drawing.shares(np.array([1, 0, 3]), labels)
+    assert [(s.name, s.share) for s in found] == [("blue", 0.75), ("red", 0.25)]
+    assert drawing.legend_text(found) == " 75.00 %  blue\n 25.00 %  red"
+    picture = drawing.legend_image(found, line=24)
+    assert picture.shape == (48, 320, 3)
+    assert picture[12, 20].tolist() == [0, 0, 255]
+    assert picture[36, 20].tolist() == [255, 0, 0]
+    assert (picture[:, 60:] < 128).any(), "the names are written"
+
+
+def test_legend_of_a_long_name_is_wide_enough() -> None:
+    labels = LabelSet(("a very long class name, " * 6,), ((1, 2, 3),))
+    picture = drawing.legend_image(drawing.shares(np.array([5]), labels))
+    assert picture.shape[1] > 600
+    assert (picture[:, -8:] == 255).all(), "the text ends inside"
