@@ -1,0 +1,34 @@
+"""Cityscapes: leftImg8bit/ and gtFine/ (gtCoarse/) with split/city/ in each.
+
+Source: https://github.com/mcordts/cityscapesScripts. Masks are ``*_labelIds.png`` (34 raw values,
+19 of them classes); where a split has none, ``*_labelTrainIds.png``, whose values are the classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from topseg.data.pairs import Pairs, join, pair_folders, split_names
+from topseg.labels import LabelMap
+
+TRAIN_IDS: LabelMap = {value: value for value in range(19)} | {255: "ignore"}
+
+
+def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:
+    """Find the pairs of a split (a sub-folder: train, val, train_extra)."""
+    return join(_part(root, name) for name in split_names(value, split))
+
+
+def _part(root: Path, name: str) -> Pairs:
+    kind = "gtCoarse" if (root / "gtCoarse" / name).is_dir() else "gtFine"
+    kind = "gtFine" if (root / "gtFine" / name).is_dir() else kind
+    masks = root / kind / name
+    train_ids = next(masks.glob("*/*_labelIds.png"), None) is None
+    ending = "labelTrainIds" if train_ids else "labelIds"
+
+    def rename(stem: str) -> str:
+        return f"{stem.removesuffix('_leftImg8bit')}_{kind}_{ending}"
+
+    found = pair_folders(root / "leftImg8bit" / name, masks, root, rename)
+    orphans = tuple(path for path in found.orphans if path.stem.endswith(f"_{ending}"))
+    return Pairs(found.pairs, orphans, TRAIN_IDS if train_ids else None)

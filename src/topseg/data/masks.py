@@ -1,0 +1,222 @@
+"""Masks: from the numbers or colours of a file to class indices, by one lookup table.
+
+Pillow opens them, because it keeps a palette PNG's indices (OpenCV would expand them to colours)
+and the 16 bits of a mask with more than 255 classes. A value that has no meaning is an error with
+its place, never a silent class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+from numpy.typing import NDArray
+
+from topseg.errors import InputError
+from topseg.images import is_whole
+from topseg.labels import LabelMap, LabelSet, Mask
+
+_LOSSY: Final = ("JPEG", "MPO")
+_UNKNOWN: Final = -1
+
+
+class MaskReader:
+    """Reads mask files of one data set.
+
+    Attributes:
+        labels: The classes that the numbers become.
+    """
+
+    def __init__(
+        self,
+        labels: LabelSet,
+        label_map: LabelMap | None = None,
+        ignore_index: int | None = 255,
+        colors: bool = False,
+        ignore_colors: tuple[tuple[int, int, int], ...] = (),
+        nearest: bool = False,
+    ) -> None:
+        """Build the table from raw values (or colours) to classes.
+
+        Args:
+            labels: The classes.
+            label_map: Raw value -> class or "ignore"; None takes the values 0 to K-1 as they are.
+            ignore_index: Raw value of pixels without a class, besides the map's. Above 255 classes
+                255 is a class, and 65535 takes its place here.
+            colors: Files hold colours of the palette instead of indices.
+            ignore_colors: Colours of pixels without a class.
+            nearest: Give an unknown colour to the nearest class (by Euclidean distance in RGB).
+
+        Raises:
+            InputError: The map leads to a class that is not there, or two classes share a colour.
+        """
+        self.labels = labels
+        self._nearest = nearest
+        self._colors = colors
+        if ignore_index == 255 and labels.num_classes > 255:
+            ignore_index = labels.ignore_index
+        self._ignore_raw = ignore_index
+        if colors:
+            self._codes = _color_codes(labels, ignore_colors)
+            self._table = np.zeros(0, np.int32)  # 2^24 entries, made when first used
+        else:
+            self._table = _index_table(labels, label_map, ignore_index)
+
+    def __call__(self, path: Path) -> Mask:
+        """Read one mask, turned upright by its EXIF orientation.
+
+        Returns:
+            (H, W) class indices in the label set's type, its ignore value elsewhere.
+
+        Raises:
+            InputError: Unreadable, of another kind than declared, or a value without a meaning.
+        """
+        raw = self.read_raw(path)
+        classes = self._table[raw] if raw.max() < len(self._table) else self._unbounded(raw)
+        if classes.min() == _UNKNOWN:
+            if not (self._colors and self._nearest):
+                raise self._unknown(path, raw, classes == _UNKNOWN)
+            classes = self._by_distance(raw, classes)
+        return classes.astype(self.labels.dtype)
+
+    def read_raw(self, path: Path) -> NDArray[np.int32]:
+        """Read a mask's own numbers, (H, W): its indices, or its colours as red-green-blue codes.
+
+        Raises:
+            InputError: Unreadable, or of another kind than declared.
+        """
+        with _open(path) as image:
+            lossy = image.format in _LOSSY and not (self._colors and self._nearest)
+            try:
+                image = PIL.ImageOps.exif_transpose(image)
+                if self._colors:
+                    image = image.convert("RGB")
+                array = np.asarray(image)
+            except (OSError, ValueError, SyntaxError) as error:
+                raise InputError(f"{path}: not readable as a mask ({error})") from None
+        if lossy:
+            raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
+        if self._colors:
+            if not len(self._table):
+                self._table = _color_table(self._codes)
+            return encode_colors(array)
+        if array.ndim != 2 or array.dtype.kind not in "uib":
+            raise InputError(
+                f"{path}: got a {image.mode} image, expected one number a pixel (grey or palette "
+                "PNG); if its colours are the palette's, set data.masks=color"
+            )
+        return array.astype(np.int32)
+
+    def _unbounded(self, raw: NDArray[np.int32]) -> NDArray[np.int32]:
+        table = np.append(self._table, np.int32(_UNKNOWN))
+        return table[np.minimum(raw, len(self._table))]
+
+    def _by_distance(self, raw: NDArray[np.int32], classes: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Enter the unknown colours of a mask into the table, then look it up again."""
+        unknown = np.unique(raw[classes == _UNKNOWN])
+        known = np.fromiter(self._codes, np.int32)
+        targets = np.fromiter(self._codes.values(), np.int32)
+        for block in np.array_split(unknown, len(unknown) // 4096 + 1):
+            distance = ((decode_colors(block)[:, None] - decode_colors(known)[None]) ** 2).sum(-1)
+            self._table[block] = targets[distance.argmin(1)]
+        return self._table[raw]
+
+    def _unknown(self, path: Path, raw: NDArray[np.int32], where: NDArray[np.bool_]) -> InputError:
+        row, column = np.unravel_index(int(where.argmax()), where.shape)
+        value = int(raw[row, column])
+        place = f"at row {row}, column {column} ({int(where.sum())} such pixels)"
+        if self._colors:
+            color = decode_colors(np.array([value], np.int32))[0].tolist()
+            return InputError(
+                f"{path}: colour {color} {place} is not in the palette; add its class, list it in "
+                "data.ignore_colors, or set data.nearest_color=true"
+            )
+        known = np.flatnonzero(self._table != _UNKNOWN)
+        return InputError(
+            f"{path}: value {value} {place}, expected {_ranges(known.tolist())}; correct "
+            f"data.classes, or map it by data.label_map={{{value}: ignore}} or a class index"
+        )
+
+
+def encode_colors(image: NDArray[Any]) -> NDArray[np.int32]:
+    """Turn (..., 3) RGB into one number a pixel, red the highest byte."""
+    wide = image.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def decode_colors(codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Turn color codes back into (..., 3) RGB."""
+    return np.stack([codes >> 16 & 255, codes >> 8 & 255, codes & 255], axis=-1)
+
+
+def _open(path: Path) -> PIL.Image.Image:
+    try:
+        if not is_whole(path.read_bytes()):
+            raise InputError(f"{path}: truncated, the end of the mask is missing; get it again")
+        return PIL.Image.open(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not readable as a mask ({error})") from None
+
+
+def _index_table(
+    labels: LabelSet, label_map: LabelMap | None, ignore_index: int | None
+) -> NDArray[np.int32]:
+    if label_map is None:
+        label_map = {value: value for value in range(labels.num_classes)}
+        ignored: LabelMap = {} if ignore_index is None else {ignore_index: "ignore"}
+        label_map = {**label_map, **ignored}
+    elif ignore_index is not None:
+        label_map = {ignore_index: "ignore", **label_map}
+    table = np.full(max(label_map, default=0) + 1, _UNKNOWN, np.int32)
+    for value, target in label_map.items():
+        index = labels.ignore_index if target == "ignore" else target
+        if value < 0 or (target != "ignore" and not 0 <= index < labels.num_classes):
+            raise InputError(
+                f"data.label_map: {value}: {target}: expected a value from 0 on, and a class from "
+                f"0 to {labels.num_classes - 1} or 'ignore'"
+            )
+        table[value] = index
+    return table
+
+
+def _color_codes(
+    labels: LabelSet, ignore_colors: tuple[tuple[int, int, int], ...]
+) -> dict[int, int]:
+    """Color code -> class (or the ignore value)."""
+    codes: dict[int, int] = {}
+    for index, code in enumerate(encode_colors(labels.colors()).tolist()):
+        if code in codes:
+            names = f"'{labels.names[codes[code]]}' and '{labels.names[index]}'"
+            raise InputError(f"data.palette: classes {names} share a colour; masks need one each")
+        codes[code] = index
+    for color in ignore_colors:
+        code = int(encode_colors(np.array(color)))
+        if code in codes:
+            raise InputError(f"data.ignore_colors: {list(color)} is also a class's colour")
+        codes[code] = labels.ignore_index
+    return codes
+
+
+def _color_table(codes: dict[int, int]) -> NDArray[np.int32]:
+    table = np.full(1 << 24, _UNKNOWN, np.int32)
+    for code, target in codes.items():
+        table[code] = target
+    return table
+
+
+def _ranges(values: list[int]) -> str:
+    """Write numbers as '0-149, 255'."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,0 +1,159 @@
+"""Pairs: which mask belongs to which image, by file name or by list.
+
+A layout's file answers one question, ``find_pairs(config, split)``; the ways of answering that
+several layouts share stand here. Nothing is opened but lists, so that a missing file is still a
+pair and can be reported with all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from topseg.errors import InputError
+from topseg.files import IMAGE_SUFFIXES
+from topseg.labels import LabelMap
+
+SUFFIXES = IMAGE_SUFFIXES | {".npy"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One labelled image, by its files (either may not exist)."""
+
+    image: Path
+    mask: Path
+    name: str
+    """What to call it: the image's path relative to the data set's root."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A split, as the file system or the lists have it."""
+
+    pairs: tuple[Pair, ...]
+    orphans: tuple[Path, ...] = ()
+    """Masks that belong to no image."""
+    label_map: LabelMap | None = None
+    """Raw mask value -> class, where this split's files decide it; None: the layout's."""
+
+
+def split_names(value: str | tuple[str, ...] | None, default: str) -> tuple[str, ...]:
+    """Give a split's names: what ``data.train`` or ``data.val`` says, or the layout's own."""
+    if value is None:
+        return (default,)
+    return (value,) if isinstance(value, str) else value
+
+
+def relative(path: Path, root: Path) -> str:
+    """Name a file relative to the root where it lies below it."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def files_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Find the images of a folder and its sub-folders by relative path without suffix, sorted."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            found.setdefault(stem, []).append(path)
+    return found
+
+
+def pair_folders(
+    images: Path, masks: Path, root: Path, rename: Callable[[str], str] = lambda stem: stem
+) -> Pairs:
+    """Pair the files of two folders by stem (relative path without suffix).
+
+    Args:
+        images: Folder of the images, sub-folders included.
+        masks: Folder of the masks, with the same sub-folders.
+        root: What names are relative to.
+        rename: From an image's stem to its mask's.
+
+    Raises:
+        InputError: A folder is missing or without images, no stem fits at all, or two masks have
+            one stem.
+    """
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; is data.root right? (now {root})")
+    found, candidates = files_by_stem(images), files_by_stem(masks)
+    if not found:
+        raise InputError(f"{images}: no images in this folder")
+    for same in candidates.values():
+        if len(same) > 1:
+            raise InputError(f"{same[0]}: {same[1].name} has the same stem; keep one of the masks")
+    wanted = {stem: rename(stem) for stem in found}
+    if not candidates.keys() & set(wanted.values()):
+        image, mask = next(iter(found.values()))[0], next(iter(candidates), None)
+        have = f"only files such as {mask}" if mask else "no masks"
+        raise InputError(
+            f"{masks}: {have}; {image.name} needs {next(iter(wanted.values()))}.png "
+            "(or give 'image mask' pairs by data.layout=list)"
+        )
+    pairs = tuple(
+        Pair(
+            image,
+            candidates.get(wanted[stem], [masks / f"{wanted[stem]}.png"])[0],
+            relative(image, root),
+        )
+        for stem, same in found.items()
+        for image in same
+    )
+    orphans = tuple(candidates[stem][0] for stem in candidates.keys() - set(wanted.values()))
+    return Pairs(pairs, tuple(sorted(orphans)))
+
+
+def join(parts: Iterable[Pairs]) -> Pairs:
+    """Put the parts of a split together."""
+    parts = list(parts)
+    return Pairs(
+        tuple(pair for part in parts for pair in part.pairs),
+        tuple(path for part in parts for path in part.orphans),
+        next((part.label_map for part in parts if part.label_map is not None), None),
+    )
+
+
+def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read the lines of a list file as (line number, columns).
+
+    Columns are parted by tabs where the line has one, else by white space; empty lines and lines
+    that begin with # are skipped.
+
+    Raises:
+        InputError: The file is missing, not text, or has no lines.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such list file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list ({error})") from None
+    empty = True
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        empty = False
+        yield number, [part.strip() for part in line.split("\t" if "\t" in line else None)]
+    if empty:
+        raise InputError(f"{path}: the list is empty; expected an 'image mask' pair a line")
+
+
+def read_pairs(path: Path, root: Path, resolve: Callable[[str], Path]) -> Pairs:
+    """Read a list of 'image mask' lines.
+
+    Raises:
+        InputError: As :func:`read_list`, or a line has not two columns.
+    """
+    pairs = []
+    for number, columns in read_list(path):
+        if len(columns) != 2:
+            raise InputError(
+                f"{path}: line {number}: got {len(columns)} columns, expected 'image mask' "
+                "(part them by a tab where names have spaces)"
+            )
+        image, mask = (resolve(column) for column in columns)
+        pairs.append(Pair(image, mask, relative(image, root)))
+    return Pairs(tuple(pairs))

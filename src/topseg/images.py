@@ -1,0 +1,158 @@
+"""Images: files become arrays here, and nowhere else.
+
+OpenCV decodes and turns an image by its EXIF orientation; what a decoder would hide is made an
+error: the missing rest of a truncated file, or the low bits of a 16-bit one.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.errors import InputError
+from topseg.geometry import Size
+
+Image = NDArray[np.uint8]
+"""(H, W, C) uint8, RGB for three channels."""
+
+# A JPEG marker that is neither a stuffed byte (FF 00), a restart (FF D0-D7) nor filling (FF FF).
+_JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_JPEG_END: Final = 0xD9
+_EXIF_ORIENTATION: Final = 0x0112
+
+
+def read_image(path: str | Path, channels: int = 3, scale: float | None = None) -> Image:
+    """Read an image file, turned upright by its EXIF orientation.
+
+    Args:
+        path: An image in any format OpenCV reads (1, 3 or 4 channels), or a ``.npy`` array (H, W)
+            or (H, W, C) with any number of channels.
+        channels: C. Grey becomes RGB for 3 and colour becomes grey for 1; nothing else is guessed.
+        scale: Factor from 16-bit or float values to 0..255; 8-bit images are never scaled.
+
+    Returns:
+        (H, W, C) uint8; RGB for three channels, RGBA for four.
+
+    Raises:
+        InputError: No such file, not an image, truncated, another channel count, or more than
+            8 bits without a scale.
+    """
+    path = Path(path)
+    is_array = path.suffix.lower() == ".npy"
+    image = _read_array(path) if is_array else _decode(path, channels)
+    if image.shape[2] != channels:
+        raise InputError(
+            f"{path}: got {image.shape[2]} channels, expected {channels} (model.in_channels)"
+        )
+    return _to_bytes(image, path, scale)
+
+
+def read_size(path: str | Path) -> Size:
+    """Give an image's (height, width), EXIF orientation applied, from the file's header alone.
+
+    Raises:
+        InputError: No such file, or not an image.
+    """
+    import PIL.Image
+
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        shape = _read_array(path, mmap_mode="r").shape
+        return shape[0], shape[1]
+    try:
+        with PIL.Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not readable as an image ({error})") from None
+    return (width, height) if turned else (height, width)
+
+
+def is_whole(data: bytes) -> bool:
+    """Tell whether a JPEG or PNG file reaches its own end (True for every other format).
+
+    Decoders fill the missing rest of a JPEG with grey. Its segments are walked up to the end
+    marker, so that neither an embedded thumbnail nor bytes after the end mislead.
+    """
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" in data[-4096:] or b"IEND" in data
+    if not data.startswith(b"\xff\xd8"):
+        return True
+    at = 2
+    while found := _JPEG_MARKER.search(data, at):
+        at = found.end()
+        if data[at - 1] == _JPEG_END:
+            return True
+        at += int.from_bytes(data[at : at + 2], "big")  # a segment begins with its length
+    return False
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file that is not empty.
+
+    Raises:
+        InputError: It is missing, empty or not readable.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not data:
+        raise InputError(f"{path}: the file is empty; get it again")
+    return data
+
+
+def _decode(path: Path, channels: int) -> NDArray[Any]:
+    """Decode to (H, W, C), values as they are in the file."""
+    import cv2
+
+    data = read_bytes(path)
+    if not is_whole(data):
+        raise InputError(f"{path}: truncated, the end of the image is missing; get the file again")
+    flags = {
+        1: cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
+        3: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH,
+    }.get(channels, cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{path}: not readable as an image; damaged, or no image format")
+    if flags == cv2.IMREAD_UNCHANGED and image.ndim == 3 and image.shape[2] == 4:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
+    return np.atleast_3d(image)
+
+
+def _read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not readable as a NumPy array ({error})") from None
+    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:
+        raise InputError(f"{path}: got shape {np.shape(array)}, expected (height, width, channels)")
+    return np.atleast_3d(array)
+
+
+def _to_bytes(image: NDArray[Any], path: Path, scale: float | None) -> Image:
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image)
+    if image.dtype.kind not in "uif":
+        raise InputError(f"{path}: got {image.dtype} values, expected numbers")
+    if scale is None:
+        raise InputError(
+            f"{path}: got {image.dtype} values, expected 8-bit; set input.scale to the factor that "
+            "brings them to 0..255 (16-bit: 0.00389, 12-bit: 0.0623)"
+        )
+    scaled = np.nan_to_num(image.astype(np.float32) * np.float32(scale))
+    return np.asarray(np.rint(scaled).clip(0, 255), np.uint8)
