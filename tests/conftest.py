@@ -1,16 +1,20 @@
 """Runtimes without a network, for what is above the runtimes."""
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from golden.fill import golden_model
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
-from topseg.bundle import Architecture, Metadata
+from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.exporting import export
 from topseg.geometry import ResizeRule
-from topseg.labels import LabelSet
+from topseg.labels import LabelSet, default_palette
 from topseg.runtimes import check_images
 
 
@@ -85,3 +89,29 @@ def photo() -> NDArray[np.uint8]:
     """A smooth colourful image of 96 x 130 pixels."""
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     return np.asarray(cv2.resize(noise, (130, 96), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle without graphs: the golden Tiny, 150 classes, adaptive pooling."""
+    folder = tmp_path_factory.mktemp("golden") / "golden-tiny"
+    folder.mkdir()
+    save_file(golden_model("topformer_tiny", "adaptive").state_dict(), folder / WEIGHTS)
+    metadata = Metadata(
+        model=Architecture(name="topformer_tiny", num_classes=150, in_channels=3, pool="adaptive"),
+        classes=tuple(f"class {number}" for number in range(150)),
+        palette=default_palette(150),
+        resize=ResizeRule(short_side=128, multiple=32),
+    )
+    return write_metadata(folder, metadata)
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same with every graph that this environment can write (made once: tracing is slow)."""
+    pytest.importorskip("onnxscript")
+    formats = ["onnx", "onnx-mask"]
+    formats += ["openvino"] if importlib.util.find_spec("openvino") else []
+    images = [np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8) for i in range(3)]
+    out = tmp_path_factory.mktemp("exported") / "golden-tiny"
+    return export(trained, out, formats, images=images, report=lambda line: None)

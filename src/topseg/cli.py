@@ -6,8 +6,9 @@ Ctrl-C, 143 after SIGTERM, 1 for a fault of topseg's own.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,7 +27,8 @@ app = App(
 )
 
 Device = Literal["auto", "cpu", "cuda"]
-Words = Annotated[tuple[str, ...], Parameter(show_default=False)]
+Flag = Annotated[bool, Parameter(show_default=False)]
+_MANY = Parameter(consume_multiple=True, show_default=False)
 _EXTRAS = {"torch": "train", "tensorboard": "train"}
 
 
@@ -83,11 +85,12 @@ def demo(*, out: Path = Path("demo"), device: Device = "auto") -> None:
 @app.command
 def train(
     recipe: Path,
+    /,
     *overrides: str,
     out: Path,
-    resume: bool = False,
+    resume: Flag = False,
     device: Device = "auto",
-    tensorboard: bool = False,
+    tensorboard: Flag = False,
 ) -> int:
     """Train a model by a recipe.
 
@@ -107,7 +110,7 @@ def train(
 
 
 @app.command
-def recipe(recipe: Path, *overrides: str) -> None:
+def recipe(recipe: Path, /, *overrides: str) -> None:
     """Print a resolved recipe with the meaning of every field.
 
     Args:
@@ -123,11 +126,13 @@ def recipe(recipe: Path, *overrides: str) -> None:
 @app.command
 def predict(
     model: str,
+    /,
     *images: str,
     out: Path,
-    overlay: bool = False,
-    color: bool = False,
-    probability: bool = False,
+    overlay: Flag = False,
+    color: Flag = False,
+    probability: Flag = False,
+    probabilities: Flag = False,
     runtime: str = "auto",
     device: Device = "auto",
     threads: int | None = None,
@@ -138,30 +143,45 @@ def predict(
         model: A bundle, a run or a checkpoint folder.
         images: Image files, folders, patterns or .txt lists of files.
         out: Folder for the masks (PNG with palette); sub-folders are mirrored.
-        overlay: Write the coloured mask laid over the image as well.
-        color: Write the coloured mask as well.
+        overlay: Write the mask laid over the image as well.
+        color: Write the mask in colours as well.
         probability: Write the winning class's probability as well (8-bit grey PNG).
-        runtime: The engine: auto, torch.
+        probabilities: Write every class's probability as well (NumPy archive).
+        runtime: The engine: auto, onnx, openvino, torch.
         device: Where to run.
         threads: CPU threads.
     """
+    from topseg.drawing import legend_text
     from topseg.hub import load
     from topseg.predict import predict_files
 
     predictor = load(model, runtime=runtime, device=device, threads=threads)
-    predict_files(
-        predictor, images, out, overlay=overlay, color=color, probability=probability
-    )
+    with _progress("predict") as progress:
+        found = predict_files(
+            predictor,
+            images,
+            out,
+            overlay=overlay,
+            color=color,
+            probability=probability,
+            probabilities=probabilities,
+            progress=progress,
+        )
+    print(legend_text(found))
 
 
 @app.command
 def evaluate(
     model: str,
     data: Path,
+    /,
     *overrides: str,
     split: Literal["val", "train"] = "val",
-    flip: bool = False,
-    scales: tuple[float, ...] = (),
+    flip: Flag = False,
+    scales: Annotated[tuple[float, ...], _MANY] = (),
+    slide: tuple[int, int] | None = None,
+    stride: tuple[int, int] | None = None,
+    protocol: Literal["direct", "reference", "network"] = "direct",
     json: Path | None = None,
     runtime: str = "auto",
     device: Device = "auto",
@@ -174,25 +194,119 @@ def evaluate(
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
         split: Which split.
-        flip: Average with the mirrored image.
+        flip: Average with the mirror image.
         scales: Average over these scales, such as 0.5 0.75 1.0.
+        slide: Height and width of windows to run instead of the whole image.
+        stride: Steps (down, right) between windows; two thirds of a window if not given.
+        protocol: direct; reference: PaddleSeg's interpolation and counting; network: at the
+            network's resolution, which is not comparable with the others.
         json: Write the scores to this file as well.
-        runtime: The engine: auto, torch.
+        runtime: The engine: auto, onnx, openvino, torch.
         device: Where to run.
         threads: CPU threads.
     """
+    from rich.console import Console
+
+    from topseg.data.dataset import open_dataset
+    from topseg.evaluation import evaluate
+    from topseg.files import write_json
+    from topseg.hub import load
+    from topseg.recipe import read_data
+    from topseg.tta import Slide
+
+    predictor = load(model, runtime=runtime, device=device, threads=threads)
+    metadata = predictor.runtime.metadata
+    dataset = open_dataset(
+        read_data(data, overrides),
+        split,
+        channels=metadata.model.in_channels,
+        scale=metadata.input.scale,
+    )
+    if stride is not None and slide is None:
+        raise InputError("stride: only together with --slide HEIGHT WIDTH")
+    windows = None
+    if slide is not None:
+        windows = Slide(slide, stride or (slide[0] * 2 // 3 // 8 * 8, slide[1] * 2 // 3 // 8 * 8))
+    with _progress("evaluate") as progress:
+        scores = evaluate(
+            predictor,
+            dataset,
+            flip=flip,
+            scales=scales,
+            slide=windows,
+            protocol=protocol,
+            progress=progress,
+        )
+    Console().print(scores.table())
+    print(scores.summary())
+    if json is not None:
+        write_json(json, scores.to_dict())
 
 
 @app.command
-def check(data: Path, *overrides: str) -> None:
+def export(
+    model: str,
+    /,
+    *,
+    out: Path,
+    formats: Annotated[tuple[str, ...], _MANY] = ("onnx",),
+    precision: Literal["fp32", "fp16"] = "fp32",
+    data: Path | None = None,
+) -> None:
+    """Write a bundle with graphs for other engines, each compared with torch on its own engine.
+
+    Args:
+        model: A bundle, a run or a checkpoint folder.
+        out: The bundle to make.
+        formats: Any of torch, onnx, openvino, onnx-mask (one file that ends in masks).
+        precision: Type the weights are stored in; arithmetic is float32 either way.
+        data: A data set to compare the mIoU on as well (dataset.yaml, recipe or folder).
+    """
+    from topseg.data.dataset import open_dataset
+    from topseg.exporting import export, proof_images
+    from topseg.hub import open_model
+    from topseg.recipe import read_data
+
+    bundle = open_model(model)
+    dataset = open_dataset(read_data(data), "val") if data is not None else None
+    images = proof_images(bundle.metadata, dataset)
+    export(bundle, out, formats, images=images, precision=precision, dataset=dataset)
+
+
+@app.command
+def check(data: Path, /, *overrides: str) -> int:
     """Say what is wrong with a data set, file by file.
 
     Args:
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
     """
+    from topseg.checking import check
+    from topseg.recipe import read_data
+
+    with _progress("check") as progress:
+        report = check(read_data(data, overrides), progress=progress)
+    print(report.text())
+    return 0 if report.ok else 2
 
 
 @app.command
 def models() -> None:
-    """List the networks with their parameters and multiply-adds."""
+    """List the networks with their parameters and multiply-accumulates."""
+    from topseg.models.zoo import NETWORKS
+
+    print(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
+    for network in NETWORKS.values():
+        print(f"{network.name:18} {network.parameters / 1e6:9.2f} M {network.macs / 1e9:28.2f} G")
+
+
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; elsewhere nothing."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
