@@ -1,0 +1,144 @@
+"""What every runtime promises, whichever engine is behind it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from golden.fill import golden_model
+from topseg.bundle import Architecture, Bundle, Graph, Metadata, write_metadata
+from topseg.errors import InputError
+from topseg.exporting import export
+from topseg.labels import default_palette
+from topseg.models.normalize import Normalize
+from topseg.runtimes import RUNTIMES, Runtime, open_runtime
+
+SIZES = [(64, 64), (32, 96), (128, 160)]
+Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The golden Tiny, weights alone."""
+    folder = tmp_path_factory.mktemp("bundle")
+    model = golden_model("topformer_tiny", "adaptive")
+    save_file(model.state_dict(), folder / "weights.safetensors")
+    metadata = Metadata(
+        model=Architecture(name="topformer_tiny", num_classes=150, in_channels=3, pool="adaptive"),
+        classes=tuple(f"class {number}" for number in range(150)),
+        palette=default_palette(150),
+    )
+    return write_metadata(folder, metadata)
+
+
+@pytest.fixture(scope="module")
+def expected(bundle: Bundle) -> Expected:
+    """The logits by the definition: the network on normalised values."""
+    model, normalize = golden_model("topformer_tiny", "adaptive"), Normalize(bundle.metadata.input)
+
+    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = model(normalize(torch.tensor(images))).numpy()
+            return logits
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same with a graph for every other engine."""
+    pytest.importorskip("openvino")
+    out = tmp_path_factory.mktemp("exported") / "bundle"
+    return export(
+        bundle, out, ["onnx", "openvino"], images=[draw(64, 64, 3)], report=lambda _: None
+    )
+
+
+@pytest.fixture(scope="module", params=list(RUNTIMES))
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    name = request.param
+    bundle = request.getfixturevalue("bundle" if name == "torch" else "exported")
+    return open_runtime(bundle, name, device="cpu", threads=1)
+
+
+def draw(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_logits_are_those_of_the_network(
+    runtime: Runtime, expected: Expected, height: int, width: int
+) -> None:
+    images = draw(2, height, width, 3)
+    before = images.copy()
+    logits = runtime(images)
+    assert logits.dtype == np.float32
+    assert logits.shape == (2, 150, height // 8, width // 8)
+    assert logits.flags.c_contiguous
+    np.testing.assert_allclose(logits, expected(images), atol=1e-4)
+    np.testing.assert_array_equal(images, before)
+
+
+def test_an_image_does_not_depend_on_its_batch(runtime: Runtime) -> None:
+    images = draw(3, 64, 96, 3)
+    together = runtime(images)
+    alone = np.concatenate([runtime(images[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(together, alone, atol=2e-5)
+
+
+def test_results_outlive_the_next_call(runtime: Runtime) -> None:
+    first = runtime(draw(1, 64, 64, 3))
+    kept = first.copy()
+    runtime(draw(1, 64, 64, 3, seed=1))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_any_memory_will_do(runtime: Runtime, expected: Expected) -> None:
+    turned = draw(1, 64, 96, 3)[:, ::-1, ::-1]
+    np.testing.assert_allclose(runtime(turned), expected(turned.copy()), atol=1e-4)
+    frozen = draw(1, 64, 64, 3)
+    frozen.setflags(write=False)
+    np.testing.assert_allclose(runtime(frozen), expected(frozen), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (draw(1, 64, 100, 3), "64x100 .* expected multiples of 32"),
+        (draw(1, 64, 64, 4), r"\(1, 64, 64, 4\), expected \(batch, height, width, 3\)"),
+        (draw(64, 64, 3), r"\(64, 64, 3\), expected \(batch, height, width, 3\)"),
+        (draw(0, 64, 64, 3), r"\(0, 64, 64, 3\), expected"),
+        (draw(1, 64, 64, 3).astype(np.uint16), "got uint16 values, expected uint8"),
+    ],
+)
+def test_what_it_cannot_take_is_refused(
+    runtime: Runtime, images: NDArray[Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        runtime(images)
+
+
+def test_auto_takes_torch_where_there_is_no_graph(bundle: Bundle) -> None:
+    opened = open_runtime(bundle)
+    assert type(opened).__name__ == "TorchRuntime"
+
+
+def test_auto_takes_onnx_before_openvino(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("topseg.runtimes._open", lambda _, name, *rest: opened.append(name))
+    for names in (["openvino", "onnx"], ["openvino"]):
+        graphs = {name: Graph(file="graph") for name in names}
+        open_runtime(Bundle(bundle.folder, dataclasses.replace(bundle.metadata, graphs=graphs)))
+    assert opened == ["onnx", "openvino"]
+
+
+def test_unknown_and_missing_runtimes_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match="no runtime 'trch', did you mean 'torch'"):
+        open_runtime(bundle, "trch")
+    with pytest.raises(InputError, match="has no onnx graph; make one with 'topseg export"):
+        open_runtime(bundle, "onnx")
