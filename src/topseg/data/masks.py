@@ -7,6 +7,7 @@ its place, never a silent class.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from topseg.errors import InputError
-from topseg.images import is_whole
+from topseg.images import is_whole, read_bytes
 from topseg.labels import LabelMap, LabelSet, Mask
 
 _LOSSY: Final = ("JPEG", "MPO")
@@ -54,11 +55,10 @@ class MaskReader:
             InputError: The map leads to a class that is not there, or two classes share a colour.
         """
         self.labels = labels
-        self._nearest = nearest
+        self._nearest = colors and nearest
         self._colors = colors
         if ignore_index == 255 and labels.num_classes > 255:
             ignore_index = labels.ignore_index
-        self._ignore_raw = ignore_index
         if colors:
             self._codes = _color_codes(labels, ignore_colors)
             self._table = np.zeros(0, np.int32)  # 2^24 entries, made when first used
@@ -75,9 +75,11 @@ class MaskReader:
             InputError: Unreadable, of another kind than declared, or a value without a meaning.
         """
         raw = self.read_raw(path)
-        classes = self._table[raw] if raw.max() < len(self._table) else self._unbounded(raw)
+        if self._colors and not len(self._table):
+            self._table = _color_table(self._codes)
+        classes = self._table.take(raw.view(np.uint32), mode="clip")
         if classes.min() == _UNKNOWN:
-            if not (self._colors and self._nearest):
+            if not self._nearest:
                 raise self._unknown(path, raw, classes == _UNKNOWN)
             classes = self._by_distance(raw, classes)
         return classes.astype(self.labels.dtype)
@@ -88,31 +90,26 @@ class MaskReader:
         Raises:
             InputError: Unreadable, or of another kind than declared.
         """
-        with _open(path) as image:
-            lossy = image.format in _LOSSY and not (self._colors and self._nearest)
-            try:
-                image = PIL.ImageOps.exif_transpose(image)
-                if self._colors:
-                    image = image.convert("RGB")
-                array = np.asarray(image)
-            except (OSError, ValueError, SyntaxError) as error:
-                raise InputError(f"{path}: not readable as a mask ({error})") from None
-        if lossy:
+        data = read_bytes(path)
+        if not is_whole(data):
+            raise InputError(f"{path}: truncated, the end of the mask is missing; get it again")
+        try:
+            image = PIL.Image.open(io.BytesIO(data))
+            lossy, mode = image.format in _LOSSY, image.mode
+            image = PIL.ImageOps.exif_transpose(image)
+            array = np.asarray(image.convert("RGB") if self._colors else image)
+        except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+            raise InputError(f"{path}: not readable as a mask ({error})") from None
+        if lossy and not self._nearest:
             raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
         if self._colors:
-            if not len(self._table):
-                self._table = _color_table(self._codes)
             return encode_colors(array)
         if array.ndim != 2 or array.dtype.kind not in "uib":
             raise InputError(
-                f"{path}: got a {image.mode} image, expected one number a pixel (grey or palette "
-                "PNG); if its colours are the palette's, set data.masks=color"
+                f"{path}: got a {mode} image, expected one number a pixel (grey or palette PNG); "
+                "if its colours are the palette's, set data.masks=color"
             )
         return array.astype(np.int32)
-
-    def _unbounded(self, raw: NDArray[np.int32]) -> NDArray[np.int32]:
-        table = np.append(self._table, np.int32(_UNKNOWN))
-        return table[np.minimum(raw, len(self._table))]
 
     def _by_distance(self, raw: NDArray[np.int32], classes: NDArray[np.int32]) -> NDArray[np.int32]:
         """Enter the unknown colours of a mask into the table, then look it up again."""
@@ -152,19 +149,6 @@ def decode_colors(codes: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.stack([codes >> 16 & 255, codes >> 8 & 255, codes & 255], axis=-1)
 
 
-def _open(path: Path) -> PIL.Image.Image:
-    try:
-        if not is_whole(path.read_bytes()):
-            raise InputError(f"{path}: truncated, the end of the mask is missing; get it again")
-        return PIL.Image.open(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not readable as a mask ({error})") from None
-
-
 def _index_table(
     labels: LabelSet, label_map: LabelMap | None, ignore_index: int | None
 ) -> NDArray[np.int32]:
@@ -174,7 +158,7 @@ def _index_table(
         label_map = {**label_map, **ignored}
     elif ignore_index is not None:
         label_map = {ignore_index: "ignore", **label_map}
-    table = np.full(max(label_map, default=0) + 1, _UNKNOWN, np.int32)
+    table = np.full(max(256, *label_map) + 2, _UNKNOWN, np.int32)  # the last: all above it
     for value, target in label_map.items():
         index = labels.ignore_index if target == "ignore" else target
         if value < 0 or (target != "ignore" and not 0 <= index < labels.num_classes):
