@@ -11,6 +11,7 @@ import io
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -75,16 +76,14 @@ class MaskReader:
             InputError: Unreadable, of another kind than declared, or a value without a meaning.
         """
         raw = self.read_raw(path)
-        if self._colors and not len(self._table):
-            self._table = _color_table(self._codes)
-        classes = self._table.take(raw.view(np.uint32), mode="clip")
+        classes = self._look_up(raw)
         if classes.min() == _UNKNOWN:
             if not self._nearest:
                 raise self._unknown(path, raw, classes == _UNKNOWN)
             classes = self._by_distance(raw, classes)
         return classes.astype(self.labels.dtype)
 
-    def read_raw(self, path: Path) -> NDArray[np.int32]:
+    def read_raw(self, path: Path) -> NDArray[Any]:
         """Read a mask's own numbers, (H, W): its indices, or its colours as red-green-blue codes.
 
         Raises:
@@ -94,24 +93,31 @@ class MaskReader:
         if not is_whole(data):
             raise InputError(f"{path}: truncated, the end of the mask is missing; get it again")
         try:
-            image = PIL.Image.open(io.BytesIO(data))
-            lossy, mode = image.format in _LOSSY, image.mode
-            image = PIL.ImageOps.exif_transpose(image)
-            array = np.asarray(image.convert("RGB") if self._colors else image)
+            file = PIL.Image.open(io.BytesIO(data))
+            upright = PIL.ImageOps.exif_transpose(file)
+            array = np.asarray(upright.convert("RGB") if self._colors else upright)
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
             raise InputError(f"{path}: not readable as a mask ({error})") from None
-        if lossy and not self._nearest:
+        if file.format in _LOSSY and not self._nearest:
             raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
         if self._colors:
             return encode_colors(array)
         if array.ndim != 2 or array.dtype.kind not in "uib":
             raise InputError(
-                f"{path}: got a {mode} image, expected one number a pixel (grey or palette PNG); "
+                f"{path}: got a {file.mode} image, expected one number a pixel (grey or palette PNG); "
                 "if its colours are the palette's, set data.masks=color"
             )
-        return array.astype(np.int32)
+        return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
-    def _by_distance(self, raw: NDArray[np.int32], classes: NDArray[np.int32]) -> NDArray[np.int32]:
+    def _look_up(self, raw: NDArray[Any]) -> NDArray[np.int32]:
+        if self._colors and not len(self._table):
+            self._table = _color_table(self._codes)
+        if raw.dtype == np.uint8:
+            classes: NDArray[np.int32] = cv2.LUT(raw, self._table[:256])
+            return classes
+        return self._table.take(raw.astype(np.uint32), mode="clip")  # negative ones turn huge
+
+    def _by_distance(self, raw: NDArray[Any], classes: NDArray[np.int32]) -> NDArray[np.int32]:
         """Enter the unknown colours of a mask into the table, then look it up again."""
         unknown = np.unique(raw[classes == _UNKNOWN])
         known = np.fromiter(self._codes, np.int32)
@@ -119,9 +125,9 @@ class MaskReader:
         for block in np.array_split(unknown, len(unknown) // 4096 + 1):
             distance = ((decode_colors(block)[:, None] - decode_colors(known)[None]) ** 2).sum(-1)
             self._table[block] = targets[distance.argmin(1)]
-        return self._table[raw]
+        return self._look_up(raw)
 
-    def _unknown(self, path: Path, raw: NDArray[np.int32], where: NDArray[np.bool_]) -> InputError:
+    def _unknown(self, path: Path, raw: NDArray[Any], where: NDArray[np.bool_]) -> InputError:
         row, column = np.unravel_index(int(where.argmax()), where.shape)
         value = int(raw[row, column])
         place = f"at row {row}, column {column} ({int(where.sum())} such pixels)"
