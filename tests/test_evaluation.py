@@ -124,7 +124,8 @@ def test_the_protocol_is_told_in_words(make_runtime: Callable[..., Any], dataset
     )
     assert scores.protocol == (
         "original resolution, by the reference's protocol, scales 0.7 1, flip, windows of 64x96 "
-        "every 30x40, 2 images with scales rounded to multiples of 32"
+        "every 30x40, 2 images with scales rounded to multiples of 32, resized images rounded to "
+        "bytes (the torch runtime takes floats)"
     )
 
 

@@ -8,12 +8,12 @@ grow with the data set. The protocols differ in how a mask is made and at which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import cv2
 import numpy as np
 
-from topseg.data.dataset import Dataset
+from topseg.data.sample import Sample
 from topseg.errors import InputError, did_you_mean
 from topseg.labels import LabelSet, Mask
 from topseg.metrics import ConfusionMatrix, Scores
@@ -22,18 +22,31 @@ from topseg.reference import reference_mask
 from topseg.tta import Slide, Views
 from topseg.upsample import upsample_argmax
 
-Protocol = Literal["direct", "reference", "network"]
+Method = Literal["direct", "reference", "network"]
 """How masks are made and compared."""
+
+
+class Samples(Protocol):
+    """What can be evaluated: a ``Dataset``, or a part of one."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """The classes."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 def evaluate(
     predictor: Predictor,
-    dataset: Dataset,
+    dataset: Samples,
     *,
     flip: bool = False,
     scales: Sequence[float] = (),
     slide: Slide | None = None,
-    protocol: Protocol = "direct",
+    protocol: Method = "direct",
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Measure a model on a labelled data set.
@@ -53,8 +66,8 @@ def evaluate(
     Raises:
         InputError: No images, or the model's classes are not the data's.
     """
-    if protocol not in get_args(Protocol):
-        raise InputError(f"protocol: got '{protocol}'{did_you_mean(protocol, get_args(Protocol))}")
+    if protocol not in get_args(Method):
+        raise InputError(f"protocol: got '{protocol}'{did_you_mean(protocol, get_args(Method))}")
     labels = dataset.labels
     _check_classes(predictor.labels, labels)
     if not len(dataset):
@@ -80,7 +93,11 @@ def evaluate(
             raise InputError(f"{sample.name}: {error}") from None
         if progress:
             progress(index + 1, len(dataset))
-    text = _describe(protocol, views, rounded)
+    text = _describe(protocol, views)
+    if rounded:
+        text += f", {rounded} images with scales rounded to multiples of 32"
+    if protocol == "reference" and not getattr(viewer.runtime, "takes_float", False):
+        text += ", resized images rounded to bytes (the torch runtime takes floats)"
     return Scores(labels.names, confusion, len(dataset), protocol == "reference", text)
 
 
@@ -90,7 +107,7 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
     return np.asarray(resized, mask.dtype)
 
 
-def _describe(protocol: Protocol, views: Views, rounded: int) -> str:
+def _describe(protocol: Method, views: Views) -> str:
     words = {
         "direct": "original resolution",
         "reference": "original resolution, by the reference's protocol",
@@ -102,8 +119,6 @@ def _describe(protocol: Protocol, views: Views, rounded: int) -> str:
     if views.slide:
         (height, width), (down, right) = views.slide.crop, views.slide.stride
         words += f", windows of {height}x{width} every {down}x{right}"
-    if rounded:
-        words += f", {rounded} images with scales rounded to multiples of 32"
     return words
 
 
