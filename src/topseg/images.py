@@ -6,6 +6,7 @@ error: the missing rest of a truncated file, or the low bits of a 16-bit one.
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -128,8 +129,22 @@ def _decode(path: Path, channels: int) -> NDArray[Any]:
     if image is None:
         raise InputError(f"{path}: not readable as an image; damaged, or no image format")
     if flags == cv2.IMREAD_UNCHANGED and image.ndim == 3 and image.shape[2] == 4:
-        image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
+        image = _upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), data)  # not turned by OpenCV
     return np.atleast_3d(image)
+
+
+def _upright(image: NDArray[Any], data: bytes) -> NDArray[Any]:
+    import PIL.Image
+
+    with PIL.Image.open(io.BytesIO(data)) as file:
+        orientation = file.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return image
 
 
 def _read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:

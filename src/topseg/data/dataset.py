@@ -22,6 +22,7 @@ from topseg.images import read_image
 from topseg.labels import STANDARD_SETS, LabelMap, LabelSet, default_palette, standard_set
 
 Split = Literal["train", "val"]
+RawValue = Annotated[int, Field(ge=0, le=65535)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -43,10 +44,10 @@ class DataConfig:
     cityscapes, voc; null: the layout's own, or classes.txt in the root."""
     palette: tuple[tuple[Byte, Byte, Byte], ...] | None = None
     """One [red, green, blue] a class; null: distinct colours by rule."""
-    ignore_index: int | None = 255
+    ignore_index: RawValue | None = 255
     """Raw mask value that stands for 'no class' (above 255 classes 255 means 65535 here); null:
     there is none."""
-    label_map: dict[int, int | Literal["ignore"]] | None = None
+    label_map: dict[RawValue, int | Literal["ignore"]] | None = None
     """Raw mask value -> class index or 'ignore'; null: the layout's (or values as they are)."""
     masks: Literal["index", "color"] = "index"
     """Masks hold indices (grey or palette PNG), or RGB colours of the palette."""
@@ -142,11 +143,27 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
 def mask_reader(config: DataConfig, pairs: Pairs) -> MaskReader:
     """Make the reader of a data set's masks.
 
+    A layout's own map from raw values to classes holds where ``label_map`` gives none; a plain
+    folder or list that borrows the names of a published set takes values as they are.
+
     Raises:
         InputError: The classes are not known, or map or palette do not fit them.
     """
-    labels, own_map = label_set(config)
-    label_map = config.label_map or pairs.label_map or own_map
+    labels = label_set(config)
+    label_map: LabelMap | None = config.label_map
+    if config.masks == "color" and label_map is not None:
+        raise InputError(
+            "data.label_map: has no meaning where masks hold colours; give data.palette one colour "
+            "a class, and list the others in data.ignore_colors"
+        )
+    if label_map is None and config.layout in STANDARD_SETS:
+        published, own_map = standard_set(config.layout)
+        if labels.num_classes != published.num_classes:
+            raise InputError(
+                f"data.label_map: layout {config.layout} has {published.num_classes} classes, "
+                f"data.classes gives {labels.num_classes}; say which raw value is which class"
+            )
+        label_map = pairs.label_map or own_map
     return MaskReader(
         labels,
         label_map,
@@ -157,29 +174,23 @@ def mask_reader(config: DataConfig, pairs: Pairs) -> MaskReader:
     )
 
 
-def label_set(config: DataConfig) -> tuple[LabelSet, LabelMap | None]:
-    """Give a data set's classes, and the map of raw values where its layout has one.
-
-    The map belongs to a published set's own files: it holds for its layout, not where a plain
-    folder borrows the names.
+def label_set(config: DataConfig) -> LabelSet:
+    """Give a data set's classes.
 
     Raises:
         InputError: No classes are given, or they are not what they should be.
     """
-    published = config.layout in STANDARD_SETS
-    given = config.classes or (config.layout if published else None)
-    label_map: LabelMap | None = None
+    given = config.classes or (config.layout if config.layout in STANDARD_SETS else None)
     palette = config.palette
     if isinstance(given, str) and given in STANDARD_SETS:
-        labels, raw = standard_set(given)
-        label_map = raw if given == config.layout else None
-        names, palette = labels.names, palette or labels.palette
+        published, _ = standard_set(given)
+        names, palette = published.names, palette or published.palette
     else:
         names = given if isinstance(given, tuple) else _read_names(config, given)
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise InputError(f"data.classes: '{twice}' is given twice; every class needs its own name")
-    return LabelSet(names, palette or default_palette(len(names))), label_map
+    return LabelSet(names, palette or default_palette(len(names)))
 
 
 def size_mismatch(

@@ -104,8 +104,8 @@ class MaskReader:
             return encode_colors(array)
         if array.ndim != 2 or array.dtype.kind not in "uib":
             raise InputError(
-                f"{path}: got a {file.mode} image, expected one number a pixel (grey or palette PNG); "
-                "if its colours are the palette's, set data.masks=color"
+                f"{path}: got a {file.mode} image, expected one number a pixel (grey or palette "
+                "PNG); if its colours are the palette's, set data.masks=color"
             )
         return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
@@ -166,13 +166,12 @@ def _index_table(
         label_map = {ignore_index: "ignore", **label_map}
     table = np.full(max(256, *label_map) + 2, _UNKNOWN, np.int32)  # the last: all above it
     for value, target in label_map.items():
-        index = labels.ignore_index if target == "ignore" else target
-        if value < 0 or (target != "ignore" and not 0 <= index < labels.num_classes):
+        if target != "ignore" and not 0 <= target < labels.num_classes:
             raise InputError(
-                f"data.label_map: {value}: {target}: expected a value from 0 on, and a class from "
-                f"0 to {labels.num_classes - 1} or 'ignore'"
+                f"data.label_map: {value}: got class {target}, expected 0 to "
+                f"{labels.num_classes - 1} or 'ignore'"
             )
-        table[value] = index
+        table[value] = labels.ignore_index if target == "ignore" else target
     return table
 
 

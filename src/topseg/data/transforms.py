@@ -302,11 +302,15 @@ def sized(transforms: Sequence[Transform], crop: Size) -> tuple[Transform, ...]:
 
 
 def resized(sample: Sample, size: Size) -> Sample:
-    """Resize a sample to (height, width): the image bilinearly, the mask by nearest pixel."""
+    """Resize a sample to (height, width): the image bilinearly, the mask by nearest pixel.
+
+    Values between two bytes are truncated, as the reference's are when its distortion begins.
+    """
     height, width = max(1, size[0]), max(1, size[1])
     if sample.mask.shape == (height, width):
         return sample
-    image = cv2.resize(sample.image, (width, height), interpolation=cv2.INTER_LINEAR)
+    exact = sample.image.astype(np.float32)
+    image = cv2.resize(exact, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     mask = cv2.resize(sample.mask, (width, height), interpolation=cv2.INTER_NEAREST)
     return Sample(image.reshape(height, width, -1), mask, sample.name)
 
