@@ -189,8 +189,7 @@ class Predictor:
             path = Path(image)
             return read_image(path, channels=channels, scale=metadata.input.scale)
         if isinstance(image, Image.Image):
-            upright = ImageOps.exif_transpose(image)
-            image = np.atleast_3d(np.asarray(upright.convert("RGB") if channels == 3 else upright))
+            image = _from_pillow(image, channels)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
             raise InputError(
                 f"image: got an array {image.shape} {image.dtype}, "
@@ -199,6 +198,13 @@ class Predictor:
         if 0 in image.shape:
             raise InputError(f"image: got an empty array {image.shape}")
         return image
+
+
+def _from_pillow(image: Image.Image, channels: int) -> NDArray[Any]:
+    image = ImageOps.exif_transpose(image)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, image.mode)
+    # Pillow would cut 16-bit and float values off at 255: they are refused by their type instead.
+    return np.atleast_3d(np.asarray(image if image.mode[0] in "IF" else image.convert(mode)))
 
 
 def predict_files(

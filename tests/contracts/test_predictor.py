@@ -71,7 +71,7 @@ def test_arrays_files_and_pillow_images_are_one(
         str(tmp_path / "photo.png"),
         Image.fromarray(photo),
         Image.fromarray(photo).convert("RGBA"),
-        photo[:, ::-1][:, ::-1],
+        np.asfortranarray(photo),
     ):
         np.testing.assert_array_equal(predictor(same).mask, mask)
 
@@ -111,6 +111,7 @@ def test_views_give_one_mask_of_the_images_size(runtime: Runtime, photo: NDArray
         (np.zeros((64, 64, 3), np.float32), "float32, expected"),
         (np.zeros((64, 64, 3), np.uint16), "uint16, expected"),
         (np.zeros((0, 64, 3), np.uint8), "empty"),
+        (Image.fromarray(np.zeros((64, 64), np.uint16)), "uint16, expected"),
         ("nowhere.jpg", "nowhere.jpg: no such file"),
     ],
 )
