@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -87,8 +87,9 @@ def train(
         )
         num_classes = num_classes_of(recipe, data.labels.num_classes)
         check_batches(recipe, data, world)
-        folder = world.first(lambda: open_run(out, recipe, resume, print))
+        terms = [make_loss(config, data.labels) for config in recipe.loss]
         state = TrainState.create(recipe, num_classes, world)
+        folder = world.first(lambda: open_run(out, recipe, resume, print))
         notes = {"data": describe_data(data), "environment": describe_environment(world)}
         size = 0
         if folder is not None:
@@ -100,7 +101,7 @@ def train(
             if folder is not None:
                 log.say(f"{out}: going on after step {state.step}")
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
-            trainer = Trainer(recipe, out, world, data, val, state, log, notes)
+            trainer = Trainer(recipe, out, world, data, val, terms, state, log, notes)
             return trainer.run(stop)
 
 
@@ -128,13 +129,13 @@ class Trainer:
         world: World,
         data: Dataset,
         val: Dataset,
+        terms: Sequence[Loss],
         state: TrainState,
         log: Log,
         notes: Mapping[str, object],
     ) -> None:
         self.recipe, self.out, self.world, self.state, self.log = recipe, out, world, state, log
-        self.data, self.val, self.notes = data, val, notes
-        self.terms = [make_loss(config, data.labels) for config in recipe.loss]
+        self.data, self.val, self.terms, self.notes = data, val, terms, notes
         self.normalize = Normalize(recipe.input).to(world.device)
         self.saved = state.step
 

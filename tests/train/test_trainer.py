@@ -1,0 +1,176 @@
+"""The loop: what a run leaves behind, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from topseg.bundle import read_bundle
+from topseg.errors import InputError
+from topseg.recipe import Recipe, read_recipe
+from topseg.train.comparison import compare_runs
+from topseg.train.trainer import Trainer, train
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def losses(run: Path) -> list[float]:
+    return [line["loss"] for line in lines(run) if "loss" in line]
+
+
+def test_a_run_folder_is_complete(whole_run: Path, make_recipe: MakeRecipe) -> None:
+    assert read_recipe(whole_run / "recipe.yaml") == make_recipe()
+    assert [line["step"] for line in lines(whole_run)] == [1, 2, 3, 3, 4, 5, 6, 6]
+    assert {"loss", "lr", "grad_norm", "images_per_s", "data_wait", "memory_mb"} < set(
+        lines(whole_run)[0]
+    )
+    assert {"miou", "accuracy", "iou"} < set(lines(whole_run)[-1])
+    steps = sorted(p.name for p in (whole_run / "checkpoints").iterdir())
+    assert steps == ["step_00000002", "step_00000004", "step_00000006"]
+
+
+def test_checkpoints_and_best_are_bundles(whole_run: Path) -> None:
+    newest = read_bundle(whole_run / "checkpoints" / "step_00000006")
+    assert newest.weights.name == "ema.safetensors"
+    best = read_bundle(whole_run / "best").metadata
+    assert best.metrics["val"]["miou"] == max(line.get("miou", 0) for line in lines(whole_run))
+    assert best.classes == ("ground", "square")
+    assert best.recipe is not None
+
+
+def test_workers_do_not_change_a_run(
+    whole_run: Path, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    train(make_recipe(train={"workers": 2}), tmp_path / "run", device="cpu")
+    assert compare_runs(whole_run, tmp_path / "run") == []
+
+
+def test_the_seed_changes_a_run(whole_run: Path, make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(train={"steps": 2, "ema": None, "save_every": 2})
+    train(recipe, tmp_path / "a", device="cpu")
+    seeded = Recipe(**{**vars(recipe), "seed": 1})
+    train(seeded, tmp_path / "b", device="cpu")
+    assert losses(tmp_path / "a") != losses(tmp_path / "b")
+    assert not (tmp_path / "a" / "checkpoints" / "step_00000002" / "ema.safetensors").exists()
+
+
+def test_learns(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    settings = {"steps": 25, "augment": [], "ema": None, "eval_every": 25, "save_every": 25}
+    train(make_recipe(train=settings, optim={"lr": 3e-3}), tmp_path / "run", device="cpu")
+    assert losses(tmp_path / "run")[-1] < 0.75 * losses(tmp_path / "run")[0]
+
+
+def test_accumulated_parts_make_the_same_batch(
+    make_recipe: MakeRecipe, tmp_path: Path, frozen: None
+) -> None:
+    for name, parts in (("whole", 1), ("parts", 2)):
+        settings = {"steps": 3, "accumulate": parts, "ema": None}
+        train(make_recipe(train=settings), tmp_path / name, device="cpu")
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision(precision: str, make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(train={"steps": 2, "precision": precision}, optim={"clip_norm": 1.0})
+    train(recipe, tmp_path / "run", device="cpu")
+    assert np.isfinite(losses(tmp_path / "run")).all()
+
+
+def test_tensorboard(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(make_recipe(train={"steps": 1}), tmp_path / "run", device="cpu", tensorboard=True)
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_a_loss_that_is_not_finite_names_the_batch_and_loses_nothing(
+    make_recipe: MakeRecipe, tmp_path: Path, whole_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backward = Trainer._backward
+
+    def diverge(self: Trainer, images: Tensor, masks: Tensor, counts: Tensor) -> Tensor:
+        loss = backward(self, images, masks, counts)
+        return loss * float("nan") if self.state.step == 3 else loss
+
+    monkeypatch.setattr(Trainer, "_backward", diverge)
+    with pytest.raises(InputError, match=r"loss of step 4 is not finite; batch: .*\.png, .*lr"):
+        train(make_recipe(), tmp_path / "run", device="cpu")
+    monkeypatch.undo()
+    train(make_recipe(), tmp_path / "run", device="cpu", resume=True)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step_00000003", ignore_errors=True)
+    assert compare_runs(whole_run, tmp_path / "run") == []
+
+
+def refuse(match: str, recipe: Recipe, run: Path, **more: bool) -> None:
+    with pytest.raises(InputError, match=match):
+        train(recipe, run, device="cpu", **more)
+
+
+def test_no_images(make_recipe: MakeRecipe, data: Path, tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        shutil.copytree(data / kind, tmp_path / kind)
+        shutil.rmtree(tmp_path / kind / "train")
+        (tmp_path / kind / "train").mkdir()
+    refuse("images", make_recipe(data={"root": str(tmp_path)}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_values_for_batch_statistics(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    for settings in ({"batch_size": 1}, {"batch_size": 2, "accumulate": 2}):
+        refuse("raise train.crop above 64", make_recipe(train=settings), tmp_path / "run")
+
+
+def test_a_batch_that_cannot_be_shared(make_recipe: MakeRecipe) -> None:
+    from topseg.train.distributed import World
+    from topseg.train.loader import check_batches
+
+    world = World(0, 3, torch.device("cpu"))
+    with pytest.raises(InputError, match=r"train.batch_size: got 4, expected a multiple of 3"):
+        check_batches(make_recipe(), [0] * 12, world)  # type: ignore[arg-type]
+
+
+def test_another_class_count_than_the_data(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    refuse("num_classes: got 7", make_recipe(model={"num_classes": 7}), tmp_path / "run")
+
+
+def test_class_weights_of_another_length(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe()
+    recipe = Recipe(**{**vars(recipe), "loss": ({"class_weights": (1.0, 2.0, 3.0)},)})
+    refuse("loss.class_weights: got 3 numbers, expected 2", recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refuse("cannot write here", make_recipe(), tmp_path / "file" / "run")
+
+
+def test_images_of_another_size_than_the_crop(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(train={"crop": [64, 128], "augment": [], "workers": 1})
+    refuse(r"add \{name: pad_crop\}", recipe, tmp_path / "run")
+
+
+def test_a_broken_image_is_named_once(make_recipe: MakeRecipe, data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    Image.fromarray(np.full((64, 64), 9, np.uint8)).save(root / "masks" / "train" / "4.png")
+    recipe = make_recipe(data={"root": str(root)}, train={"workers": 2})
+    with pytest.raises(InputError, match=r"4\.png") as caught:
+        train(recipe, tmp_path / "run", device="cpu")
+    assert "\n" not in str(caught.value)  # no traceback of a worker
+
+
+def test_no_gpu(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError, match="cuda"):
+        train(make_recipe(), tmp_path / "run", device="cuda")
