@@ -120,7 +120,7 @@ def _decode(path: Path, channels: int) -> NDArray[Any]:
         raise InputError(f"{path}: truncated, the end of the image is missing; get the file again")
     flags = {
         1: cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
-        3: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH,
+        3: cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH,
     }.get(channels, cv2.IMREAD_UNCHANGED)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -128,12 +128,16 @@ def _decode(path: Path, channels: int) -> NDArray[Any]:
         image = None
     if image is None:
         raise InputError(f"{path}: not readable as an image; damaged, or no image format")
-    if flags == cv2.IMREAD_UNCHANGED and image.ndim == 3 and image.shape[2] == 4:
-        image = _upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), data)  # not turned by OpenCV
-    return np.atleast_3d(image)
+    image = np.atleast_3d(image)
+    if channels == 3:  # not by IMREAD_COLOR_RGB: OpenCV 5.0 scrambles 16-bit TIFF under it
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    elif channels == 4 and image.shape[2] == 4:
+        image = _upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), data)
+    return image
 
 
 def _upright(image: NDArray[Any], data: bytes) -> NDArray[Any]:
+    """Turn an image by its file's EXIF orientation, where OpenCV does not."""
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(data)) as file:

@@ -62,7 +62,7 @@ class MaskReader:
             ignore_index = labels.ignore_index
         if colors:
             self._codes = _color_codes(labels, ignore_colors)
-            self._table = np.zeros(0, np.int32)  # 2^24 entries, made when first used
+            self._table = _color_table(self._codes)
         else:
             self._table = _index_table(labels, label_map, ignore_index)
 
@@ -110,12 +110,14 @@ class MaskReader:
         return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
     def _look_up(self, raw: NDArray[Any]) -> NDArray[np.int32]:
-        if self._colors and not len(self._table):
-            self._table = _color_table(self._codes)
-        if raw.dtype == np.uint8:
-            classes: NDArray[np.int32] = cv2.LUT(raw, self._table[:256])
-            return classes
-        return self._table.take(raw.astype(np.uint32), mode="clip")  # negative ones turn huge
+        classes: NDArray[np.int32]
+        if self._colors:
+            classes = self._table[raw] - 1
+        elif raw.dtype == np.uint8:
+            classes = cv2.LUT(raw, self._table[:256])
+        else:
+            classes = self._table.take(raw.astype(np.uint32), mode="clip")  # below 0: huge
+        return classes
 
     def _by_distance(self, raw: NDArray[Any], classes: NDArray[np.int32]) -> NDArray[np.int32]:
         """Enter the unknown colours of a mask into the table, then look it up again."""
@@ -124,7 +126,7 @@ class MaskReader:
         targets = np.fromiter(self._codes.values(), np.int32)
         for block in np.array_split(unknown, len(unknown) // 4096 + 1):
             distance = ((decode_colors(block)[:, None] - decode_colors(known)[None]) ** 2).sum(-1)
-            self._table[block] = targets[distance.argmin(1)]
+            self._table[block] = targets[distance.argmin(1)] + 1
         return self._look_up(raw)
 
     def _unknown(self, path: Path, raw: NDArray[Any], where: NDArray[np.bool_]) -> InputError:
@@ -194,9 +196,10 @@ def _color_codes(
 
 
 def _color_table(codes: dict[int, int]) -> NDArray[np.int32]:
-    table = np.full(1 << 24, _UNKNOWN, np.int32)
+    """Color code -> class + 1, 0 where unknown: zeros take no memory until they are touched."""
+    table = np.zeros(1 << 24, np.int32)
     for code, target in codes.items():
-        table[code] = target
+        table[code] = target + 1
     return table
 
 

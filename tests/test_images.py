@@ -1,0 +1,173 @@
+"""Reading images: upright, whole, 8-bit, of the channel count that was asked for."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+from numpy.typing import NDArray
+
+from topseg.errors import InputError
+from topseg.images import is_whole, read_image, read_size
+
+Array = NDArray[np.uint8]
+
+
+@pytest.fixture
+def pixels() -> Array:
+    noise = np.random.default_rng(0).integers(0, 256, (10, 15, 3), np.uint8)
+    return cv2.resize(noise, (60, 40), interpolation=cv2.INTER_CUBIC)
+
+
+def save(path: Path, pixels: Array, orientation: int = 1, **options: object) -> Path:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    PIL.Image.fromarray(pixels).save(path, exif=exif, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
+def test_formats_give_their_own_pixels(tmp_path: Path, pixels: Array, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    PIL.Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    np.testing.assert_array_equal(read_image(path), pixels)
+    assert read_size(path) == (40, 60)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_orientation(tmp_path: Path, pixels: Array, suffix: str, orientation: int) -> None:
+    path = save(tmp_path / f"a.{suffix}", pixels, orientation)
+    plain = read_image(save(tmp_path / f"b.{suffix}", pixels))
+    turned = {
+        1: plain,
+        2: plain[:, ::-1],
+        3: plain[::-1, ::-1],
+        4: plain[::-1],
+        5: plain.swapaxes(0, 1),
+        6: np.rot90(plain, -1),
+        7: np.rot90(plain, 2).swapaxes(0, 1),
+        8: np.rot90(plain),
+    }[orientation]
+    np.testing.assert_array_equal(read_image(path), turned)
+    assert read_size(path) == turned.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_four_channels_are_turned_too(tmp_path: Path, pixels: Array, orientation: int) -> None:
+    rgba = np.dstack([pixels, pixels[..., 0]])
+    image = read_image(save(tmp_path / "a.png", rgba, orientation), channels=4)
+    turns = {1: 0, 3: 2, 6: -1, 8: 1}
+    np.testing.assert_array_equal(image, np.rot90(rgba, turns[orientation]))
+    colors = save(tmp_path / "b.png", pixels, orientation)
+    np.testing.assert_array_equal(image[..., :3], read_image(colors))
+
+
+def test_grey_and_color_become_each_other(tmp_path: Path, pixels: Array) -> None:
+    grey, color = tmp_path / "grey.png", tmp_path / "color.png"
+    PIL.Image.fromarray(pixels[..., 0]).save(grey)
+    PIL.Image.fromarray(pixels).save(color)
+    np.testing.assert_array_equal(read_image(grey), np.dstack([pixels[..., 0]] * 3))
+    np.testing.assert_array_equal(read_image(grey, channels=1)[..., 0], pixels[..., 0])
+    assert read_image(color, channels=1).shape == (40, 60, 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("suffix", ["tif", "npy"])
+def test_more_than_8_bits_need_a_scale(
+    tmp_path: Path, pixels: Array, suffix: str, dtype: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    wide = pixels.astype(dtype) * 16
+    if suffix == "npy":
+        np.save(path, wide)
+    else:
+        cv2.imwrite(str(path), wide[..., ::-1])
+    with pytest.raises(InputError, match=rf"a.{suffix}: got {dtype} values, .*input.scale"):
+        read_image(path)
+    np.testing.assert_array_equal(read_image(path, scale=1 / 16), pixels)
+
+
+def test_scale_clips_and_leaves_bytes_alone(tmp_path: Path, pixels: Array) -> None:
+    np.save(tmp_path / "a.npy", np.array([[[-3.0, np.nan, 300.0]]]))
+    assert read_image(tmp_path / "a.npy", scale=1).tolist() == [[[0, 0, 255]]]
+    path = save(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(read_image(path, scale=0.5), pixels)
+
+
+def test_arrays_have_any_number_of_channels(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (8, 9, 7), np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npy", channels=7), array)
+    assert read_size(tmp_path / "a.npy") == (8, 9)
+    with pytest.raises(InputError, match=r"got 7 channels, expected 3 \(model.in_channels\)"):
+        read_image(tmp_path / "a.npy")
+    np.save(tmp_path / "flat.npy", array[..., 0])
+    assert read_image(tmp_path / "flat.npy", channels=1).shape == (8, 9, 1)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("kept", [0.3, 0.9, -1])
+def test_truncated_jpeg(tmp_path: Path, pixels: Array, progressive: bool, kept: float) -> None:
+    large = cv2.resize(pixels, (640, 480))
+    data = save(tmp_path / "a.jpg", large, progressive=progressive).read_bytes()
+    assert is_whole(data)
+    assert is_whole(data + b"\0 a maker's own bytes \xff\xda")
+    cut = data[: int(kept * len(data)) if kept > 0 else -1]
+    for rest in (b"", bytes(len(data) - len(cut))):  # cut off, or filled up with zeros
+        (tmp_path / "cut.jpg").write_bytes(cut + rest)
+        with pytest.raises(InputError, match=r"cut.jpg: truncated"):
+            read_image(tmp_path / "cut.jpg")
+
+
+def test_thumbnail_does_not_hide_a_truncation(tmp_path: Path, pixels: Array) -> None:
+    thumbnail = save(tmp_path / "small.jpg", pixels).read_bytes()
+    data = save(tmp_path / "a.jpg", cv2.resize(pixels, (640, 480))).read_bytes()
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    data = data[:2] + segment + data[2:]
+    assert is_whole(data)
+    assert not is_whole(data[: len(data) * 3 // 4])
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
+def test_other_truncated_formats(tmp_path: Path, pixels: Array, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    PIL.Image.fromarray(cv2.resize(pixels, (640, 480))).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match=rf"a.{suffix}: (truncated|not readable as an image)"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.jpg", None, "none.jpg: no such file"),
+        ("empty.jpg", b"", "empty.jpg: the file is empty"),
+        ("text.jpg", b"not an image", "text.jpg: not readable as an image"),
+        ("text.npy", b"not an array", "text.npy: not readable as a NumPy array"),
+        ("folder.png", "folder", "folder.png: cannot be read"),
+    ],
+)
+def test_unreadable(tmp_path: Path, name: str, content: bytes | str | None, message: str) -> None:
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        path.mkdir()
+    with pytest.raises(InputError, match=message):
+        read_image(path)
+    with pytest.raises(InputError, match=name):
+        read_size(path)
+
+
+def test_wrong_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 2, 2, 2), np.uint8))
+    with pytest.raises(InputError, match=r"got shape \(2, 2, 2, 2\), expected \(height, width"):
+        read_image(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.zeros((2, 2, 3), bool))
+    with pytest.raises(InputError, match="got bool values, expected numbers"):
+        read_image(tmp_path / "b.npy")
+    PIL.Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "c.png")
+    with pytest.raises(InputError, match="got 3 channels, expected 4"):
+        read_image(tmp_path / "c.png", channels=4)
