@@ -87,10 +87,10 @@ def pair_folders(
             raise InputError(f"{same[0]}: {same[1].name} has the same stem; keep one of the masks")
     wanted = {stem: rename(stem) for stem in found}
     if not candidates.keys() & set(wanted.values()):
-        image, mask = next(iter(found.values()))[0], next(iter(candidates), None)
-        have = f"only files such as {mask}" if mask else "no masks"
+        have = [f"only files such as {path.name}" for path, *_ in candidates.values()]
+        image, mask = next(iter(wanted.items()))
         raise InputError(
-            f"{masks}: {have}; {image.name} needs {next(iter(wanted.values()))}.png "
+            f"{masks}: {have[0] if have else 'no masks'}; {image} needs {mask}.png "
             "(or give 'image mask' pairs by data.layout=list)"
         )
     pairs = tuple(
