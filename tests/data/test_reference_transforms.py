@@ -69,5 +69,5 @@ def test_reference_samples(seed: int, record_property: Callable[[str, object], N
     kinds = [kind for kind, _ in changes]
     record_property("changes", kinds)
     record_property("largest difference in grey levels", float(difference.max()))
-    print(seed, changes, difference.max(), np.quantile(difference, 0.99), (difference <= 2).mean())
-    assert np.quantile(difference, 0.99) <= (8 if "hue" in kinds else 2) + 1e-3
+    assert np.quantile(difference, 0.99) <= (8 if "hue" in kinds else 1)
+    assert difference.max() < 2.01 or "hue" in kinds  # measured: 0, 2 and 1 at the three seeds

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from topseg.config import STRICT
 from topseg.data.colors import CHANGES
 from topseg.data.sample import Sample
+from topseg.errors import InputError
 from topseg.geometry import Size
 from topseg.labels import Mask
 
@@ -44,6 +45,9 @@ class StepScale:
     """Largest factor."""
     step: Positive = 0.25
     """Distance between factors."""
+
+    def __post_init__(self) -> None:
+        _check_order(self.name, self.min, self.max)
 
     def factors(self) -> NDArray[np.float64]:
         """Give every factor, from the smallest to the largest."""
@@ -76,6 +80,9 @@ class RandomScale:
     """Length in pixels that factor 1 brings the shorter side to; null: the image's own."""
     max_long_side: Pixels | None = None
     """Longest the longer side may be at factor 1, where ``short_side`` is given."""
+
+    def __post_init__(self) -> None:
+        _check_order(self.name, self.min, self.max)
 
     def draw(self, rng: Rng) -> float:
         """Draw the factor."""
@@ -147,8 +154,14 @@ class PadCrop:
         window = np.s_[top : top + height, left : left + width]
         image, mask = sample.image[window], sample.mask[window]
         if mask.shape != (height, width):
-            padded = np.empty((height, width, image.shape[2]), np.uint8)
-            padded[:] = self.fill
+            channels = image.shape[2]
+            fill = self.fill if isinstance(self.fill, tuple) else (self.fill,) * channels
+            if len(fill) != channels:
+                raise InputError(
+                    f"train.augment: pad_crop.fill: got {len(fill)} values, expected one, or one "
+                    f"for each of the {channels} channels"
+                )
+            padded = np.full((height, width, channels), fill, np.uint8)
             padded[: image.shape[0], : image.shape[1]] = image
             image, part = padded, mask
             mask = np.full((height, width), np.iinfo(part.dtype).max, part.dtype)
@@ -321,6 +334,11 @@ def changed(sample: Sample, changes: Sequence[Change]) -> Sample:
     for kind, amount in changes:
         image = CHANGES[kind](image, amount)
     return Sample(image, sample.mask, sample.name)
+
+
+def _check_order(name: str, low: float, high: float) -> None:
+    if low > high:
+        raise InputError(f"train.augment: {name}.min: got {low}, expected at most max ({high})")
 
 
 def _largest_share(mask: Mask) -> float:
