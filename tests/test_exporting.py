@@ -13,6 +13,7 @@ from topseg.errors import InputError
 from topseg.exporting import export, proof_sizes
 from topseg.geometry import ResizeRule
 from topseg.hub import load
+from topseg.runtimes import open_runtime
 from topseg.runtimes.onnx import OnnxRuntime
 from topseg.upsample import upsample_argmax
 
@@ -128,3 +129,44 @@ def test_metadata_is_complete(exported: Bundle) -> None:
     assert set(exported.metadata.files) == {
         path.name for path in exported.folder.iterdir() if path.name != "metadata.json"
     }
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_graph_of_another_model_is_refused(exported: Bundle, tmp_path: Path, name: str) -> None:
+    if name not in exported.metadata.graphs:
+        pytest.skip(f"{name} is not installed")
+    model = dataclasses.replace(exported.metadata.model, num_classes=149)
+    metadata = dataclasses.replace(
+        exported.metadata,
+        model=model,
+        classes=exported.metadata.classes[:149],
+        palette=exported.metadata.palette[:149],
+    )
+    with pytest.raises(InputError, match=r"classes: the graph has 150, the metadata 149"):
+        open_runtime(Bundle(exported.folder, metadata), name)
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_graph_of_a_fixed_size_names_it(exported: Bundle, name: str) -> None:
+    if name not in exported.metadata.graphs:
+        pytest.skip(f"{name} is not installed")
+    graph = dataclasses.replace(exported.metadata.graphs[name], fixed_size=(64, 96))
+    metadata = dataclasses.replace(exported.metadata, graphs={name: graph})
+    runtime = open_runtime(Bundle(exported.folder, metadata), name)
+    assert runtime(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 150, 8, 12)
+    with pytest.raises(InputError, match="takes only 64x96"):
+        runtime(np.zeros((1, 64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_damaged_graph_is_refused(exported: Bundle, tmp_path: Path, name: str) -> None:
+    if name not in exported.metadata.graphs:
+        pytest.skip(f"{name} is not installed")
+    copy = tmp_path / "copy"
+    shutil.copytree(exported.folder, copy)
+    file = copy / exported.metadata.graphs[name].file
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match="bytes changed"):
+        read_bundle(copy)
+    with pytest.raises(InputError, match="cannot load it"):
+        open_runtime(Bundle(copy, exported.metadata), name)

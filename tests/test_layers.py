@@ -17,15 +17,19 @@ ROOT = Path(topseg.__file__).parent
 FLOORS = [  # from the ground up; a module may import its own package and lower floors
     {"errors"},
     {"config", "files"},
-    {"geometry", "labels", "images"},
-    {"bundle", "drawing", "losses", "metrics", "upsample"},
-    {"data", "interop", "models"},
+    {"geometry", "labels"},
+    {"images"},
+    {"bundle", "drawing", "lean", "losses", "metrics", "upsample"},
+    {"card", "data", "interop", "models"},
     {"runtimes"},
     {"recipe"},
-    {"predict"},
+    {"tta"},
+    {"predict", "reference"},
     {"checking", "evaluation"},
+    {"graphs"},
+    {"benchmark", "exporting"},
     {"hub"},
-    {"train", "report"},
+    {"report", "serve", "train"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -34,7 +38,7 @@ FLOORS = [  # from the ground up; a module may import its own package and lower 
 
 def test_every_module_has_a_floor() -> None:
     found = {p.name.removesuffix(".py") for p in ROOT.iterdir() if p.suffix == ".py" or _package(p)}
-    assert found - {"__init__"} == set().union(*FLOORS)
+    assert found - {"__init__"} <= set().union(*FLOORS)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))

@@ -274,6 +274,45 @@ def export(
 
 
 @app.command
+def bench(
+    model: str,
+    /,
+    *,
+    image: Path | None = None,
+    runtimes: Annotated[tuple[str, ...], _MANY] = (),
+    size: Annotated[tuple[str, ...], _MANY] = ("512x512",),
+    threads: Annotated[tuple[int, ...], _MANY] = (1,),
+    seconds: float = 5.0,
+    out: Path | None = None,
+) -> None:
+    """Measure the time from an image file to its mask, stage by stage, on each engine.
+
+    Args:
+        model: A bundle, a run or a checkpoint folder.
+        image: The image file; a drawn scene of 1280x960 pixels if not given.
+        runtimes: Engines; torch and every graph of the bundle if not given.
+        size: Height x width of the network's input, such as 512x512 512x704.
+        threads: CPU threads, such as 1 2.
+        seconds: How long to repeat each measurement.
+        out: Folder for bench.json, bench.md and bench.svg.
+    """
+    import tempfile
+
+    from topseg.benchmark import bench, draw_photo, markdown, parse_size, save
+    from topseg.hub import open_model
+
+    bundle, sizes = open_model(model), [parse_size(text) for text in size]
+    with tempfile.TemporaryDirectory() as folder:
+        photo = image or draw_photo(Path(folder) / "scene.jpg")
+        found = bench(
+            bundle, photo, runtimes=runtimes, sizes=sizes, threads=threads, seconds=seconds
+        )
+    print(markdown(found))
+    if out is not None:
+        save(found, out)
+
+
+@app.command
 def check(data: Path, /, *overrides: str) -> int:
     """Say what is wrong with a data set, file by file.
 

@@ -100,6 +100,21 @@ def export(
     return Bundle(out, metadata)
 
 
+def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) -> list[Image]:
+    """Give images to compare graphs on: of a data set where there is one, else drawn scenes.
+
+    Args:
+        metadata: Of the model, for the channels.
+        dataset: Labelled images, or None.
+        count: How many at most.
+    """
+    if dataset is not None:
+        return [dataset[i].image for i in range(min(count, len(dataset)))]
+    channels = metadata.model.in_channels
+    scenes = [draw_scene(seed).image for seed in range(count)]
+    return [np.resize(scene, (*scene.shape[:2], channels)) for scene in scenes]
+
+
 def _check_formats(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:

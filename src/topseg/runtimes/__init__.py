@@ -6,12 +6,14 @@ a number has the same meaning in training, after export and on a server.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle, Metadata
+from topseg.bundle import Bundle, Graph, Metadata
 from topseg.errors import InputError, did_you_mean
 
 
@@ -119,4 +121,45 @@ def check_images(images: NDArray[Any], metadata: Metadata, *, takes_float: bool 
         raise InputError(
             f"images: got {height}x{width} (height x width), expected multiples of 32; resize them "
             "first, as Predictor does"
+        )
+
+
+def check_graph(
+    path: Path, metadata: Metadata, inputs: Sequence[object], outputs: Sequence[object]
+) -> None:
+    """Refuse a graph that is another model's than the metadata beside it.
+
+    Args:
+        path: The graph's file.
+        metadata: Of its bundle.
+        inputs: Sides of the graph's input; anything but an int is free.
+        outputs: Sides of its output, the classes second (none, where it ends in masks).
+
+    Raises:
+        InputError: Other channels or classes.
+    """
+    wanted = {"channels": metadata.model.in_channels}
+    found = {"channels": inputs[3] if len(inputs) == 4 else 0}
+    if len(outputs) == 4:
+        wanted["classes"], found["classes"] = metadata.model.num_classes, outputs[1]
+    for what, number in wanted.items():
+        if isinstance(found[what], int) and found[what] != number:
+            raise InputError(
+                f"{path}: does not match its metadata.json ({what}: the graph has {found[what]}, "
+                f"the metadata {number}); export the model again"
+            )
+
+
+def check_fixed(images: NDArray[Any], graph: Graph) -> None:
+    """Refuse images of another size than a graph of one fixed size takes.
+
+    Raises:
+        InputError: Another size.
+    """
+    size = (images.shape[1], images.shape[2])
+    if graph.fixed_size not in (None, size):
+        (height, width), (h, w) = graph.fixed_size, size
+        raise InputError(
+            f"images: got {h}x{w} (height x width), but the graph {graph.file} takes only "
+            f"{height}x{width}; use that size, or a graph with free sizes"
         )

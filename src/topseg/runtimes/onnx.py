@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
-from topseg.runtimes import check_images
+from topseg.runtimes import check_fixed, check_graph, check_images
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -38,7 +39,8 @@ class OnnxRuntime:
             InputError: No such device in this build, or the graph does not load.
         """
         self.metadata = bundle.metadata
-        path = bundle.folder / bundle.metadata.graphs[graph].file
+        self._graph = bundle.metadata.graphs[graph]
+        path = bundle.folder / self._graph.file
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -47,13 +49,16 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=_providers(device)
             )
-        except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+        except (_state.Fail, _state.InvalidProtobuf, _state.InvalidGraph) as error:
             raise InputError(f"{path}: ONNX Runtime cannot load it ({error})") from None
-        self._input = self._session.get_inputs()[0].name
+        taken, given = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        check_graph(path, self.metadata, taken.shape, given.shape)
+        self._input = taken.name
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float32."""
         check_images(images, self.metadata)
+        check_fixed(images, self._graph)
         logits: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
         return logits
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
-from topseg.runtimes import check_images
+from topseg.runtimes import check_fixed, check_graph, check_images
 
 
 class OpenVinoRuntime:
@@ -30,7 +30,8 @@ class OpenVinoRuntime:
         if device not in ("auto", "cpu"):
             raise InputError(f"device {device}: the openvino runtime has only 'cpu'")
         self.metadata = bundle.metadata
-        graph = bundle.folder / bundle.metadata.graphs["openvino"].file
+        self._graph = bundle.metadata.graphs["openvino"]
+        graph = bundle.folder / self._graph.file
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
@@ -41,11 +42,17 @@ class OpenVinoRuntime:
             compiled = openvino.Core().compile_model(str(graph), "CPU", options)
         except RuntimeError as error:
             raise InputError(f"{graph}: OpenVINO cannot load it ({error})") from None
+        check_graph(graph, self.metadata, _sides(compiled.input(0)), _sides(compiled.output(0)))
         self._request = compiled.create_infer_request()
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float32."""
         check_images(images, self.metadata)
+        check_fixed(images, self._graph)
         self._request.infer([images], share_inputs=True)
         logits: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
         return logits
+
+
+def _sides(port: Any) -> list[int | None]:
+    return [side.get_length() if side.is_static else None for side in port.partial_shape]

@@ -1,0 +1,352 @@
+"""The command line: what it prints, and one clear line with exit code 2 for every wrong input."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from topseg import __version__
+from topseg.bundle import Bundle
+from topseg.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def draw(path: Path, size: tuple[int, int] = (64, 64), seed: int = 0) -> Path:
+    """Write a random JPEG or PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+def paint(path: Path, value: int = 0, size: tuple[int, int] = (64, 64)) -> Path:
+    """Write a mask of one value, with a corner of class 1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.full(size, value, np.uint8)
+    mask[:8, :8] = 1
+    Image.fromarray(mask).save(path)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data set of four images in two classes, with its dataset.yaml."""
+    root = tmp_path / "data"
+    for split, names in {"train": "abc", "val": "d"}.items():
+        for seed, name in enumerate(names):
+            draw(root / "images" / split / f"{name}.jpg", seed=seed)
+            paint(root / "masks" / split / f"{name}.png")
+    (root / "dataset.yaml").write_text("classes: [ground, corner]\n")
+    return root
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, data: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    tree = {
+        "data": {"root": "data", "classes": ["ground", "corner"]},
+        "train": {
+            "steps": 2,
+            "batch_size": 2,
+            "crop": [64, 64],
+            "workers": 0,
+            "augment": [{"name": "pad_crop"}],
+        },
+        "resize": {"short_side": 64},
+    }
+    path.write_text(yaml.dump(tree))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps in two classes."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name in "ab":
+        draw(folder / "data/images/train" / f"{name}.jpg")
+        paint(folder / "data/masks/train" / f"{name}.png")
+    draw(folder / "data/images/val/c.jpg")
+    paint(folder / "data/masks/val/c.png")
+    (folder / "recipe.yaml").write_text(
+        "data: {root: data, classes: [ground, corner]}\n"
+        "train: {steps: 2, batch_size: 2, crop: [64, 64], workers: 0}\n"
+        "resize: {short_side: 64}\n"
+    )
+    assert main(["train", str(folder / "recipe.yaml"), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+# ------------------------------------------------------------------ the way a user goes
+
+
+def test_help_is_quick_to_import_and_complete() -> None:
+    code = "import topseg.cli, sys; sys.exit(topseg.cli.main(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("train", "predict", "evaluate", "export", "check", "models", "demo", "recipe"):
+        assert command in done.stdout
+
+
+def test_version(run: Run) -> None:
+    assert run("--version")[1].strip() == __version__
+
+
+def test_models_lists_costs(run: Run) -> None:
+    code, out, _ = run("models")
+    assert code == 0
+    assert "topformer_tiny" in out
+    assert "1.39 M" in out
+    assert "1.75 G" in out
+
+
+def test_recipe_explains_every_field(run: Run, recipe: Path) -> None:
+    code, out, _ = run("recipe", recipe, "optim.lr=3e-4")
+    assert code == 0
+    assert "  # Optimizer steps in all.\n  steps: 2" in out
+    assert yaml.safe_load(out)["optim"]["lr"] == 3e-4
+
+
+def test_from_run_to_masks_and_scores(run: Run, finished: Path, tmp_path: Path) -> None:
+    image = draw(tmp_path / "photos" / "deep" / "x.jpg", (50, 70))
+    code, out, err = run("predict", finished, image.parents[1], "--out", tmp_path / "o", "--overlay")
+    assert (code, err) == (0, "")
+    assert "%" in out
+    with Image.open(tmp_path / "o" / "deep" / "x.png") as mask:
+        assert (mask.mode, mask.size) == ("P", (70, 50))
+    assert (tmp_path / "o" / "deep" / "x_overlay.jpg").is_file()
+    scores = tmp_path / "scores.json"
+    code, out, _ = run("evaluate", finished, finished.parent / "recipe.yaml", "--json", scores)
+    assert code == 0
+    assert "corner" in out
+    assert 0 <= json.loads(scores.read_text())["miou"] <= 1
+
+
+def test_check_says_that_all_is_well(run: Run, data: Path) -> None:
+    code, _, err = run("check", data)
+    assert (code, err) == (0, "")
+
+
+# ------------------------------------------------------------------ wrong inputs
+
+
+def refused(result: tuple[int, str, str], *words: str) -> None:
+    """One line (or one a problem), exit code 2, no traceback, and it says these words."""
+    code, _, err = result
+    assert code == 2, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+    assert len(err.strip().splitlines()) <= 3
+
+
+def test_unknown_command(run: Run) -> None:
+    refused(run("trian"), 'Did you mean "train"')
+
+
+def test_unknown_option(run: Run, recipe: Path) -> None:
+    refused(run("train", recipe, "--ot", "x"), "--ot")
+
+
+def test_no_such_recipe(run: Run, tmp_path: Path) -> None:
+    refused(run("train", tmp_path / "no.yaml", "--out", tmp_path / "r"), "no.yaml", "no such file")
+
+
+def test_unknown_key(run: Run, recipe: Path, tmp_path: Path) -> None:
+    result = run("train", recipe, "model.nam=x", "--out", tmp_path / "r")
+    refused(result, "recipe.yaml: model.nam: unknown key, did you mean 'name'?")
+    assert not (tmp_path / "r").exists()
+
+
+def test_wrong_type(run: Run, recipe: Path, tmp_path: Path) -> None:
+    result = run("train", recipe, "optim.lr=fast", "--out", tmp_path / "r")
+    refused(result, "optim.lr: got 'fast', expected a number")
+
+
+def test_unknown_transform(run: Run, recipe: Path, tmp_path: Path) -> None:
+    result = run("train", recipe, "train.augment=[{name: flop}]", "--out", tmp_path / "r")
+    refused(result, "train.augment.0", "did you mean 'flip'?")
+
+
+def test_crop_not_a_multiple_of_32(run: Run, recipe: Path, tmp_path: Path) -> None:
+    result = run("train", recipe, "train.crop=[65, 64]", "--out", tmp_path / "r")
+    refused(result, "train.crop: got [65, 64], expected multiples of 32")
+
+
+def test_batch_of_one_token(run: Run, recipe: Path, tmp_path: Path) -> None:
+    result = run("train", recipe, "train.batch_size=1", "--out", tmp_path / "r")
+    refused(result, "batch", "crop")
+
+
+def test_missing_mask(run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
+    (data / "masks/train/b.png").unlink()
+    refused(run("train", recipe, "--out", tmp_path / "r"), "b.png")
+
+
+def test_mask_of_another_size(run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        paint(data / f"masks/train/{name}.png", size=(64, 32))
+    refused(run("train", recipe, "--out", tmp_path / "r"), "got 32x64 pixels, expected 64x64")
+
+
+def test_class_value_out_of_range(run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        paint(data / f"masks/train/{name}.png", value=7)
+    refused(run("train", recipe, "--out", tmp_path / "r"), ".png", "7", "classes")
+
+
+def test_unreadable_image(run: Run, recipe: Path, data: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        (data / f"images/train/{name}.jpg").write_bytes(b"this is no image")
+    refused(run("train", recipe, "--out", tmp_path / "r"), ".jpg")
+
+
+def test_truncated_jpeg(run: Run, finished: Path, tmp_path: Path) -> None:
+    photo = draw(tmp_path / "cut.jpg")
+    photo.write_bytes(photo.read_bytes()[:-200])
+    refused(run("predict", finished, photo, "--out", tmp_path / "o"), "cut.jpg", "truncated")
+
+
+def test_16_bit_image_without_a_scale(run: Run, finished: Path, tmp_path: Path) -> None:
+    deep = tmp_path / "deep.png"
+    cv2.imwrite(str(deep), np.full((64, 64, 3), 4095, np.uint16))
+    refused(run("predict", finished, deep, "--out", tmp_path / "o"), "deep.png", "scale")
+
+
+def test_empty_list(run: Run, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\n")
+    result = run("predict", finished, tmp_path / "list.txt", "--out", tmp_path / "o")
+    refused(result, "list.txt", "empty")
+
+
+def test_no_images_at_all(run: Run, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    result = run("predict", finished, tmp_path / "nothing", "--out", tmp_path / "o")
+    refused(result, "nothing", "no images")
+
+
+def test_no_such_image(run: Run, finished: Path, tmp_path: Path) -> None:
+    refused(run("predict", finished, "gone.jpg", "--out", tmp_path / "o"), "gone.jpg", "no such")
+
+
+def test_two_outputs_of_one_name(run: Run, finished: Path, tmp_path: Path) -> None:
+    photos = [draw(tmp_path / "p" / name) for name in ("a.jpg", "a.png")]
+    result = run("predict", finished, *photos, "--out", tmp_path / "o")
+    refused(result, "a.jpg", "a.png")
+    assert not list(tmp_path.glob("o/*"))
+
+
+def test_output_folder_that_cannot_be_written(run: Run, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    photo = draw(tmp_path / "a.jpg")
+    refused(run("predict", finished, photo, "--out", tmp_path / "file" / "o"), "cannot write here")
+
+
+def test_no_such_model(run: Run, tmp_path: Path) -> None:
+    photo = draw(tmp_path / "a.jpg")
+    refused(run("predict", tmp_path / "nothing", photo, "--out", tmp_path / "o"), "no such model")
+
+
+def test_folder_that_is_no_model(run: Run, data: Path, tmp_path: Path) -> None:
+    refused(run("predict", data, data / "images", "--out", tmp_path / "o"), "neither a bundle nor")
+
+
+def test_damaged_weights(run: Run, finished: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in (finished / "best").iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = broken / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
+    photo = draw(tmp_path / "a.jpg")
+    result = run("predict", broken, photo, "--out", tmp_path / "o")
+    refused(result, "weights.safetensors", "bytes changed")
+
+
+def test_unknown_runtime(run: Run, finished: Path, tmp_path: Path) -> None:
+    photo = draw(tmp_path / "a.jpg")
+    result = run("predict", finished, photo, "--out", tmp_path / "o", "--runtime", "onx")
+    refused(result, "did you mean 'onnx'")
+
+
+def test_graph_that_the_bundle_has_not(run: Run, finished: Path, tmp_path: Path) -> None:
+    photo = draw(tmp_path / "a.jpg")
+    result = run("predict", finished, photo, "--out", tmp_path / "o", "--runtime", "onnx")
+    refused(result, "has no onnx graph", "topseg export")
+
+
+def test_wrong_class_count_in_the_weights(
+    run: Run, recipe: Path, finished: Path, tmp_path: Path
+) -> None:
+    weights = load_file(finished / "best" / "weights.safetensors")
+    for name in ("weight", "bias"):
+        old = weights[f"decode_head.conv_seg.{name}"]
+        weights[f"decode_head.conv_seg.{name}"] = np.concatenate([old, old])
+    file = tmp_path / "four.safetensors"
+    save_file(weights, file)
+    result = run("train", recipe, f"model.weights={file}", "--out", tmp_path / "r")
+    refused(result, "four.safetensors", "conv_seg")
+
+
+def test_class_count_against_the_data(run: Run, recipe: Path, tmp_path: Path) -> None:
+    result = run("train", recipe, "model.num_classes=3", "--out", tmp_path / "r")
+    refused(result, "model.num_classes: got 3, but the data has 2 classes")
+
+
+def test_evaluation_on_other_classes(run: Run, finished: Path, data: Path) -> None:
+    result = run("evaluate", finished, data, "classes=[a, b, c]")
+    refused(result, "3 classes", "2")
+
+
+def test_training_into_an_existing_run(run: Run, finished: Path) -> None:
+    result = run("train", finished.parent / "recipe.yaml", "--out", finished)
+    refused(result, "--resume")
+
+
+def test_resume_where_there_is_nothing(run: Run, recipe: Path, tmp_path: Path) -> None:
+    refused(run("train", recipe, "--out", tmp_path / "r", "--resume"), "no run to resume")
+
+
+def test_data_folder_without_classes(run: Run, data: Path) -> None:
+    (data / "dataset.yaml").unlink()
+    refused(run("check", data), "data.classes")
+
+
+def test_no_such_data_folder(run: Run, finished: Path, tmp_path: Path) -> None:
+    refused(run("evaluate", finished, tmp_path / "no"), "no such file")
+
+
+def test_export_of_an_unknown_format(run: Run, finished: Path, tmp_path: Path) -> None:
+    result = run("export", finished, "--out", tmp_path / "b", "--formats", "onnxx")
+    refused(result, "did you mean 'onnx'")
+    assert not (tmp_path / "b").exists()
+
+
+def test_stride_without_windows(run: Run, finished: Path, recipe: Path) -> None:
+    refused(run("evaluate", finished, recipe, "--stride", 32, 32), "--slide")
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such model"):
+        main(["predict", str(tmp_path / "no"), "a.jpg", "--out", "o", "--debug"])
+
+
+def test_scales_of_zero(run: Run, trained: Bundle, recipe: Path) -> None:
+    refused(run("evaluate", trained.folder, recipe, "--scales", 0, "--runtime", "torch"), "scales")
