@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from topseg.bundle import Bundle, Metadata
 from topseg.errors import InputError
+from topseg.interop import load_weights
 from topseg.models import create_model
 from topseg.models.fuse import fuse
 from topseg.models.normalize import Normalize
@@ -73,10 +72,7 @@ def open_torch(bundle: Bundle, *, device: str = "auto", threads: int | None = No
     if threads is not None:
         torch.set_num_threads(threads)
     model = create_model(**vars(bundle.metadata.model))
-    try:
-        model.load_state_dict(load_file(bundle.weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{bundle.weights}: does not fit its metadata.json ({error})") from None
+    load_weights(model, bundle.weights)
     return TorchRuntime(fuse(model), bundle.metadata, where)
 
 

@@ -1,0 +1,212 @@
+"""Weights: TopFormer's tensors in the files of other projects, read and written.
+
+In memory they are a dict from published name (PyTorch's spelling, ``backbone.`` or ``decode_head.``
+first) to array, whatever the file was. Convolutions are laid out alike everywhere, so nothing is
+transposed; only two leaf names differ (``running_mean`` is ``_mean`` in PaddleSeg).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from topseg.bundle import METADATA, read_bundle
+from topseg.errors import InputError
+from topseg.files import write_bytes
+from topseg.interop.pickles import Array, read_pickle
+from topseg.interop.torchfile import read_torch
+
+Weights = dict[str, Array]
+
+NAME_TABLE = "StructuredToParameterName@@"
+"""Entry of a ``.pdparams`` that maps structured names to PaddlePaddle's internal ones."""
+SLICE_TABLE = "UnpackBigParamInfor@@"
+"""Entry of a ``.pdparams`` that tells how arrays above 1 GB were cut (protocol 2)."""
+WRAPPERS = ("state_dict_ema", "state_dict", "model")
+"""Entries under which a training checkpoint keeps its weights, as the official code tries them."""
+COUNTER = "num_batches_tracked"
+"""A batch norm's step count: PyTorch keeps it, PaddlePaddle does not, inference ignores it."""
+
+
+def read_weights(path: Path) -> Weights:
+    """Read weights, running nothing that a file may carry.
+
+    Args:
+        path: A ``.pdparams`` (PaddleSeg), a ``.zip`` with one in it (PaddleSeg's ImageNet
+            backbones), a ``.pth`` or ``.pt`` (official code), a ``.safetensors``, or a bundle.
+
+    Raises:
+        InputError: No such file, another kind of file, a damaged or malicious one, or none of
+            TopFormer's weights in it.
+    """
+    if (path / METADATA).is_file():
+        path = read_bundle(path).weights
+    if not path.is_file():
+        raise InputError(f"{path}: no such weight file")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(
+            f"{path}: not a kind of weight file known here ({', '.join(_READERS)}); "
+            "save the weights as .safetensors"
+        )
+    try:
+        weights = _published(reader(path))
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can make its reader raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: damaged, or not what it is called ({reason})") from None
+    if not weights:
+        raise InputError(f"{path}: has none of TopFormer's weights (backbone.*, decode_head.*)")
+    return weights
+
+
+def write_weights(weights: Mapping[str, Array], path: Path) -> None:
+    """Write weights for another project.
+
+    Args:
+        weights: By published name.
+        path: ``.pdparams`` loads into PaddleSeg, ``.pth`` into the official code, with every key
+            matched; ``.safetensors`` into anything.
+
+    Raises:
+        InputError: Another suffix, no PyTorch for a ``.pth``, or the file cannot be written.
+    """
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise InputError(f"{path}: cannot write this kind of file, only {', '.join(_WRITERS)}")
+    if strange := [name for name in weights if not name.startswith(("backbone.", "decode_head."))]:
+        raise InputError(f"{path}: cannot write '{strange[0]}', which is no tensor of TopFormer")
+    write_bytes(path, writer({name: weights[name] for name in sorted(weights, key=_place)}))
+
+
+def _published(tree: Any) -> Weights:
+    """Pick the tensors out of what a file held and give them their published names."""
+    for wrapper in WRAPPERS:
+        if isinstance(tree, dict) and isinstance(tree.get(wrapper), dict):
+            tree = tree[wrapper]
+    weights: Weights = {}
+    for name, value in tree.items() if isinstance(tree, dict) else ():
+        if isinstance(value, tuple) and len(value) == 2:  # PaddlePaddle's (internal name, array)
+            value = value[1]
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
+            continue
+        name = name.removeprefix("module.")  # of a distributed wrapper
+        name = name.replace("._mean", ".running_mean").replace("._variance", ".running_var")
+        if name.startswith(("tpm.", "trans.", "SIM.")):
+            name = f"backbone.{name}"  # a backbone on its own
+        weights[name] = value
+    ours = any(name.startswith("backbone.tpm.") for name in weights)
+    return weights if ours else {}
+
+
+def _read_pdparams(path: Path) -> Any:
+    with path.open("rb") as file:
+        return _join_slices(read_pickle(file, str(path)))
+
+
+def _read_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if name.endswith(".pdparams")]
+        if len(members) != 1:
+            raise InputError(f"{path}: expected one .pdparams in it, found {len(members)}")
+        with archive.open(members[0]) as file:
+            return _join_slices(read_pickle(file, f"{path}/{members[0]}"))  # type: ignore[arg-type]
+
+
+def _join_slices(tree: Any) -> Any:
+    """Put arrays together that PaddlePaddle cut for pickle protocol 2."""
+    if isinstance(tree, dict):
+        for name, cut in tree.pop(SLICE_TABLE, {}).items():
+            parts = [tree.pop(part).ravel() for part in cut["slices"]]
+            tree[name] = np.concatenate(parts).reshape(cut["OriginShape"])
+    return tree
+
+
+def _to_pdparams(weights: Weights) -> bytes:
+    """Pickle as ``paddle.save(model.state_dict())`` does, with the table of internal names."""
+    named, internal = Weights(), dict[str, str]()
+    layer, count = "", {"conv2d": 0, "batch_norm2d": 0}
+    for name, array in weights.items():
+        stem, _, leaf = name.rpartition(".")
+        if leaf == COUNTER:
+            continue
+        if leaf == "weight":
+            kind = "conv2d" if array.ndim == 4 else "batch_norm2d"
+            layer = f"{kind}_{count[kind]}"
+            count[kind] += 1
+        leaf, slot = _PADDLE_LEAVES[leaf]
+        named[f"{stem}.{leaf}"] = np.asarray(array, np.float32)
+        internal[f"{stem}.{leaf}"] = f"{layer}.{slot}"
+    data = pickle.dumps({**named, NAME_TABLE: internal}, protocol=3)
+    # Protocol 3 names NumPy's function in a line of text. NumPy 1 does not know NumPy 2's name for
+    # it, both know the old one; the line comes once, before any value, and is referred to later.
+    return data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1)
+
+
+def _to_pth(weights: Weights) -> bytes:
+    """Save as OpenMMLab's checkpoints are: ``{"meta": ..., "state_dict": ...}``."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise InputError(
+            "a .pth needs PyTorch to be written; pip install 'topseg[train]'"
+        ) from None
+    state = {}
+    for name, array in weights.items():
+        state[name] = torch.tensor(array)
+        if name.endswith(".running_var"):
+            counter = name.replace("running_var", COUNTER)
+            state[counter] = torch.tensor(np.asarray(weights.get(counter, 0), np.int64))
+    buffer = io.BytesIO()
+    torch.save({"meta": {}, "state_dict": state}, buffer)
+    return buffer.getvalue()
+
+
+_PADDLE_LEAVES = {
+    "weight": ("weight", "w_0"),
+    "bias": ("bias", "b_0"),
+    "running_mean": ("_mean", "w_1"),
+    "running_var": ("_variance", "w_2"),
+}
+"""PyTorch's name of a tensor in its layer -> PaddlePaddle's, and the end of its internal name."""
+
+# fmt: off
+_ORDER = (
+    "backbone", "tpm", "stem", "layer", "trans", "transformer_blocks", "attn", "to_q", "to_k",
+    "to_v", "proj", "mlp", "fc1", "dwconv", "fc2", "SIM", "local_embedding", "global_embedding",
+    "global_act", "decode_head", "linear_fuse", "conv_seg", "c", "conv", "bn", "weight", "bias",
+    "running_mean", "running_var", COUNTER,
+)
+# fmt: on
+
+
+def _place(name: str) -> list[tuple[int, int]]:
+    """Sort key that puts tensors in the order in which the network is built."""
+    place = []
+    for part in name.split("."):
+        word = part if part in _ORDER else part.rstrip("0123456789")
+        number = part.removeprefix(word)
+        place.append((_ORDER.index(word) if word in _ORDER else len(_ORDER), int(number or 0)))
+    return place
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".pdparams": _read_pdparams,
+    ".zip": _read_zip,
+    ".pth": read_torch,
+    ".pt": read_torch,
+    ".safetensors": load_file,
+}
+_WRITERS: dict[str, Callable[[Weights], bytes]] = {
+    ".pdparams": _to_pdparams,
+    ".pth": _to_pth,
+    ".safetensors": save,
+}
