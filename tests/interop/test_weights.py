@@ -122,11 +122,23 @@ def test_tensors_may_be_views_of_a_storage(tmp_path: Path, legacy: bool) -> None
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_a_tensor_cannot_reach_out_of_its_storage(tmp_path: Path, legacy: bool) -> None:
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [
+        (0, (5,), (1,)),
+        (2, (3,), (1,)),
+        (-1, (1,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (9999, 9999), (0, 0)),
+    ],
+)
+def test_a_tensor_cannot_reach_out_of_its_storage(
+    tmp_path: Path, legacy: bool, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
+) -> None:
     class Reach:
         def __reduce__(self) -> Any:
             typed = torch.zeros(4).storage()
-            return torch._utils._rebuild_tensor_v2, (typed, 0, (5,), (1,), False, OrderedDict())
+            return torch._utils._rebuild_tensor_v2, (typed, offset, size, stride, False, {})
 
     path = tmp_path / "reach.pth"
     with warnings.catch_warnings(action="ignore"):  # of typed storages, once in a process

@@ -31,7 +31,10 @@ class LoadReport:
     """In both, with another shape (in the file, in the model): they kept their values."""
 
     def __str__(self) -> str:
-        shapes = [f"{name} {_x(a)} for {_x(b)}" for name, (a, b) in self.misshaped.items()]
+        shapes = [
+            f"{name} (file {_x(file)}, model {_x(model)})"
+            for name, (file, model) in self.misshaped.items()
+        ]
         rest = [
             f"{len(names)} {word}: {_some(names)}"
             for word, names in (

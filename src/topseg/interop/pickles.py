@@ -7,6 +7,7 @@ other name ends the reading before a single call is made on it.
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 from collections import OrderedDict
@@ -144,7 +145,8 @@ class _Tensor(_Stub):
     def __new__(cls, storage: Array, offset: int, size: Any, stride: Any, *_: Any) -> Any:
         """Give the view, every index of which lies in the storage."""
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if min(offset, 0, *size, *stride) < 0 or (0 not in size and last >= len(storage)):
+        inside = last < len(storage) and math.prod(size) <= len(storage)
+        if min(offset, 0, *size, *stride) < 0 or not (0 in size or inside):
             raise pickle.UnpicklingError("a tensor that reaches out of its storage")
         steps = [step * storage.itemsize for step in stride]
         return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
