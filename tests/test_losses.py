@@ -67,6 +67,17 @@ def test_counts_are_of_labels_alone(masks: Tensor) -> None:
     assert weighted.count(masks).item() == labelled + first
 
 
+def test_mean_over_all_pixels_is_the_official_codes(logits: Tensor, masks: Tensor) -> None:
+    weights = [2.0, 1.0, 1.0, 1.0, 0.5]
+    terms = [CrossEntropy(K, IGNORE, mean_over="all", class_weights=weights)]
+    large = F.interpolate(logits, masks.shape[1:], mode="bilinear")
+    pixels = F.cross_entropy(
+        large, masks.long(), torch.tensor(weights), ignore_index=IGNORE, reduction="none"
+    )
+    loss = total_loss(terms, logits, masks, count_all(terms, masks))
+    assert loss.item() == pytest.approx(pixels.mean().item(), rel=1e-6)
+
+
 def test_nothing_labelled_gives_zero(logits: Tensor, masks: Tensor) -> None:
     logits.requires_grad_()
     terms = [CrossEntropy(K, IGNORE)]

@@ -3,13 +3,14 @@
 A term never divides. The trainer adds the counts of the whole batch (all its parts, all processes)
 before the forward pass and divides the sums by them, so the gradient is that of the whole batch
 however it was cut. The mean runs over pixels that have a class, as PaddleSeg's
-``CrossEntropyLoss`` does with ``avg_non_ignore``; a batch without any gives 0.
+``CrossEntropyLoss`` does with ``avg_non_ignore`` (or over all, as mmsegmentation 0.x does); a batch
+without any gives 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -47,6 +48,7 @@ class CrossEntropy:
         *,
         class_weights: Sequence[float] | None = None,
         weight: float = 1.0,
+        mean_over: Literal["labelled", "all"] = "labelled",
     ) -> None:
         """Set up the term.
 
@@ -55,6 +57,7 @@ class CrossEntropy:
             ignore_index: Value of mask pixels that do not count.
             class_weights: K factors: a pixel counts as much as its class; None: all equal.
             weight: Factor of the term in the whole loss.
+            mean_over: Pixels that ``count`` counts: those with a class, or "all".
 
         Raises:
             InputError: Not one factor a class.
@@ -65,11 +68,12 @@ class CrossEntropy:
                 "one a class"
             )
         self.weight = weight
+        self.mean_over = mean_over
         self.ignore_index = ignore_index
         self.class_weights = None if class_weights is None else torch.tensor(class_weights)
 
     def count(self, masks: Tensor) -> Tensor:
-        """Count the labelled pixels, each as much as its class weighs.
+        """Count the labelled pixels, each as much as its class weighs (or simply all pixels).
 
         Args:
             masks: (B, H, W) class indices of any integer type.
@@ -77,6 +81,8 @@ class CrossEntropy:
         Returns:
             float64 scalar on the masks' device.
         """
+        if self.mean_over == "all":
+            return torch.tensor(masks.numel(), dtype=torch.float64, device=masks.device)
         labelled = masks[masks != self.ignore_index]
         if self.class_weights is None:
             return torch.tensor(labelled.numel(), dtype=torch.float64, device=masks.device)

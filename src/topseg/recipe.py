@@ -98,7 +98,7 @@ class ScheduleConfig:
     """The learning rate as a function of the step."""
 
     name: Literal["poly"] = "poly"
-    """Shape of the decay after the warm-up, over the steps that remain."""
+    """Shape of the decay."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of linear warm-up."""
     warmup_lr: Annotated[float, Field(ge=0)] = 1e-6
@@ -107,6 +107,9 @@ class ScheduleConfig:
     """Exponent of the polynomial decay."""
     end_lr: Annotated[float, Field(ge=0)] = 0.0
     """Learning rate after the last step."""
+    decay_from: Literal["warmup", "start"] = "warmup"
+    """Where the decay begins: at the end of the 'warmup' (PaddleSeg), or at the 'start', the
+    warm-up being a factor on it (official code)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -119,6 +122,9 @@ class LossConfig:
     """Factor of this term in the sum."""
     class_weights: tuple[Positive, ...] | None = None
     """One factor a class; null: all equal."""
+    mean_over: Literal["labelled", "all"] = "labelled"
+    """Pixels that the mean runs over: those with a class, each as much as it weighs (PaddleSeg), or
+    'all' of them, so that sparsely labelled batches count less (official code)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

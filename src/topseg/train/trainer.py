@@ -116,6 +116,7 @@ def make_loss(config: LossConfig, labels: LabelSet) -> Loss:
         labels.ignore_index,
         class_weights=config.class_weights,
         weight=config.weight,
+        mean_over=config.mean_over,
     )
 
 
