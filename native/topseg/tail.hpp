@@ -204,7 +204,9 @@ __attribute__((target("avx2"))) inline void best_of<Path::avx2>(
 // 1 / sum of exp(value - best): the winner's probability at a block of pixels.
 TOPSEG_INLINE void probability_of(const float* left, const float* rise, int n, const float* t,
                                   const float* best, float* probability) {
-    constexpr int some = 32;  // classes whose exponentials are taken in one plain loop
+    // Exponentials are taken in one plain loop for some classes at a time, and summed apart: tens
+    // of thousands of small terms would vanish one by one beside the winner's 1.
+    constexpr int some = 32;
     float sum[block] = {};
     for (int first = 0; first < n; first += some) {
         const int end = std::min(n, first + some), terms = (end - first) * block;
@@ -215,8 +217,9 @@ TOPSEG_INLINE void probability_of(const float* left, const float* rise, int n, c
                 term[(i - first) * block + pixel] = x > lowest_exponent ? x : lowest_exponent;
             }
         for (int i = 0; i < terms; ++i) term[i] = fast_exp(term[i]);
-        for (int i = 0; i < terms; i += block)
-            for (int pixel = 0; pixel < block; ++pixel) sum[pixel] += term[i + pixel];
+        for (int i = block; i < terms; i += block)
+            for (int pixel = 0; pixel < block; ++pixel) term[pixel] += term[i + pixel];
+        for (int pixel = 0; pixel < block; ++pixel) sum[pixel] += term[pixel];
     }
     for (int pixel = 0; pixel < block; ++pixel) probability[pixel] = 1.0f / sum[pixel];
 }

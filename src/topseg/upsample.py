@@ -205,7 +205,7 @@ def _fill(logits: Floats, mask: Mask, probability: Floats | None) -> None:
         return
     chances = np.ones(tiles.shape, np.float32)
     if len(counts):
-        total = np.zeros_like(best)
+        total = np.zeros(best.shape)  # float64: very many small terms add up
         for rank in range(counts[0]):
             k, value = value_of(rank)
             total[: len(k)] += np.exp(value - best[: len(k)])
