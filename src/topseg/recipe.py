@@ -82,11 +82,12 @@ class OptimConfig:
     """The optimizer."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    """Which optimizer; SGD has momentum 0.9."""
+    """Which optimizer; SGD has momentum 0.9, and its decay is part of the gradient."""
     lr: Positive = 1.2e-3
     """Peak learning rate (of the head, where the backbone has a multiplier)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """Decoupled decay of every parameter, batch norms and biases included as in the reference."""
+    """Decay of every parameter, batch norms and biases included as in the reference; AdamW's is
+    decoupled."""
     backbone_lr_mult: Positive = 1.0
     """Factor on the backbone's learning rate (0.1 when it starts from a pre-training)."""
     clip_norm: Positive | None = None
@@ -161,6 +162,11 @@ class Recipe:
                 f"train.accumulate: {self.train.accumulate} does not divide "
                 f"train.batch_size {self.train.batch_size}"
             )
+        if len(self.input.mean) != self.model.in_channels:
+            problems.append(
+                f"input.mean: got {len(self.input.mean)} numbers, expected one for each of "
+                f"model.in_channels {self.model.in_channels}; the same for input.std"
+            )
         if self.schedule.warmup_steps >= self.train.steps:
             problems.append(
                 f"schedule.warmup_steps: got {self.schedule.warmup_steps}, "
@@ -209,7 +215,7 @@ def _anchor(tree: Tree, folder: Path) -> Tree:
         tree = merge(tree, {"data": {"root": str((folder / data["root"]).resolve())}})
     for key in ("weights", "backbone_weights"):
         value = model.get(key) if isinstance(model, dict) else None
-        if isinstance(value, str) and (folder / value).exists():
+        if isinstance(value, str) and ("/" in value or (folder / value).exists()):
             tree = merge(tree, {"model": {key: str((folder / value).resolve())}})
     return tree
 

@@ -31,7 +31,7 @@ def test_one_bit_counts(whole_run: Path, other: Path) -> None:
     folder = other / "checkpoints" / "step_00000004"
     path = folder / "optimizer.safetensors"
     tensors = load_file(path)
-    name = "decode_head.conv_seg.bias.exp_avg"
+    name = "decode_head.1.bias.exp_avg"
     tensors[name].view(torch.int32)[0] ^= 1
     save_file(tensors, path)
     write_metadata(folder, read_bundle(whole_run / "checkpoints" / "step_00000004").metadata)

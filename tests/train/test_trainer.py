@@ -1,23 +1,32 @@
 """The loop: what a run leaves behind, and what it refuses."""
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from topseg.bundle import read_bundle
 from topseg.errors import InputError
+from topseg.models import create_model
 from topseg.recipe import Recipe, read_recipe
 from topseg.train.comparison import compare_runs
+from topseg.train.distributed import World
+from topseg.train.loader import check_batches
+from topseg.train.state import TrainState, _weight_file
 from topseg.train.trainer import Trainer, train
 
 MakeRecipe = Callable[..., Recipe]
+STEM = "backbone.tpm.stem.0.c.weight"
 
 
 def lines(run: Path) -> list[dict[str, float]]:
@@ -70,6 +79,29 @@ def test_learns(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     assert losses(tmp_path / "run")[-1] < 0.75 * losses(tmp_path / "run")[0]
 
 
+def test_tiny_stops_and_resumes(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: None
+) -> None:
+    settings = {"steps": 3, "eval_every": 9, "save_every": 9}
+    train(make_recipe(train=settings), tmp_path / "whole", device="cpu")
+    step = Trainer._step
+
+    def interrupted(self: Trainer, batch: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        assert train(make_recipe(train=settings), tmp_path / "run", device="cpu") == 143
+    recipe = make_recipe(train=settings | {"workers": 2})
+    assert train(recipe, tmp_path / "run", device="cpu", resume=True) == 0
+    assert compare_runs(tmp_path / "whole", tmp_path / "run") == []
+
+
+def test_weights_may_be_a_model(whole_run: Path) -> None:
+    assert _weight_file(str(whole_run)) == whole_run / "best" / "weights.safetensors"
+
+
 def test_accumulated_parts_make_the_same_batch(
     make_recipe: MakeRecipe, tmp_path: Path, frozen: None
 ) -> None:
@@ -77,6 +109,14 @@ def test_accumulated_parts_make_the_same_batch(
         settings = {"steps": 3, "accumulate": parts, "ema": None}
         train(make_recipe(train=settings), tmp_path / name, device="cpu")
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a Tiny for two classes."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(create_model("topformer_tiny", 2).state_dict(), path)
+    return path
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -130,9 +170,6 @@ def test_too_few_values_for_batch_statistics(make_recipe: MakeRecipe, tmp_path: 
 
 
 def test_a_batch_that_cannot_be_shared(make_recipe: MakeRecipe) -> None:
-    from topseg.train.distributed import World
-    from topseg.train.loader import check_batches
-
     world = World(0, 3, torch.device("cpu"))
     with pytest.raises(InputError, match=r"train.batch_size: got 4, expected a multiple of 3"):
         check_batches(make_recipe(), [0] * 12, world)  # type: ignore[arg-type]
@@ -140,6 +177,24 @@ def test_a_batch_that_cannot_be_shared(make_recipe: MakeRecipe) -> None:
 
 def test_another_class_count_than_the_data(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     refuse("num_classes: got 7", make_recipe(model={"num_classes": 7}), tmp_path / "run")
+
+
+def test_weights_of_another_class_count(
+    make_recipe: MakeRecipe, tiny_weights: Path, tmp_path: Path, tiny: None
+) -> None:
+    recipe = make_recipe(
+        model={"weights": str(tiny_weights)}, data={"classes": ["ground", "square", "circle"]}
+    )
+    refuse(r"conv_seg", recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_starts_from_weights(make_recipe: MakeRecipe, tiny_weights: Path, tiny: None) -> None:
+    given = load_file(tiny_weights)
+    for kind, name in (("weights", "decode_head.conv_seg.bias"), ("backbone_weights", STEM)):
+        recipe = make_recipe(model={kind: str(tiny_weights)}, train={"ema": None})
+        state = TrainState.create(recipe, 2, World(0, 1, torch.device("cpu")))
+        assert torch.equal(state.model.state_dict()[name], given[name])
 
 
 def test_class_weights_of_another_length(make_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def open_run(run: Path, recipe: Recipe, resume: bool, warn: Callable[[str], None
         else:
             _check_unfinished(run, read_json(folder / STATE), recipe)
         prune(run, recipe.train.keep)
+        for leftover in run.glob(f".{RECIPE}.*"):
+            leftover.unlink()
     write_text(path, to_yaml(recipe))
     return folder
 
