@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -138,10 +138,10 @@ class PadCrop:
         height, width = self._size()
         rows = max(sample.mask.shape[0] - height, 0)
         columns = max(sample.mask.shape[1] - width, 0)
-        for _ in range(1 if self.category_max_ratio == 1 else 10):
+        for _ in range(10):
             top, left = int(rng.integers(rows + 1)), int(rng.integers(columns + 1))
             window = sample.mask[top : top + height, left : left + width]
-            if _largest_share(window) < self.category_max_ratio:
+            if self.category_max_ratio == 1 or _largest_share(window) < self.category_max_ratio:
                 break
         return top, left
 
@@ -154,18 +154,8 @@ class PadCrop:
         window = np.s_[top : top + height, left : left + width]
         image, mask = sample.image[window], sample.mask[window]
         if mask.shape != (height, width):
-            channels = image.shape[2]
-            fill = self.fill if isinstance(self.fill, tuple) else (self.fill,) * channels
-            if len(fill) != channels:
-                raise InputError(
-                    f"train.augment: pad_crop.fill: got {len(fill)} values, expected one, or one "
-                    f"for each of the {channels} channels"
-                )
-            padded = np.full((height, width, channels), fill, np.uint8)
-            padded[: image.shape[0], : image.shape[1]] = image
-            image, part = padded, mask
-            mask = np.full((height, width), np.iinfo(part.dtype).max, part.dtype)
-            mask[: part.shape[0], : part.shape[1]] = part
+            image = _padded(image, (height, width), self.fill)
+            mask = _padded(mask, (height, width), np.iinfo(mask.dtype).max)
         return Sample(image, mask, sample.name)
 
     def __call__(self, sample: Sample, rng: Rng) -> Sample:
@@ -341,7 +331,22 @@ def _check_order(name: str, low: float, high: float) -> None:
         raise InputError(f"train.augment: {name}.min: got {low}, expected at most max ({high})")
 
 
+def _padded(array: NDArray[Any], size: Size, fill: int | tuple[int, ...]) -> NDArray[Any]:
+    """Pad an image or a mask at the bottom and the right."""
+    (height, width), (h, w) = size, array.shape[:2]
+    if isinstance(fill, tuple) and len(fill) != array.shape[2]:
+        raise InputError(
+            f"train.augment: pad_crop.fill: got {len(fill)} values, expected one, or one for each "
+            f"of the {array.shape[2]} channels"
+        )
+    padded = np.empty((height, width, *array.shape[2:]), array.dtype)
+    padded[:h, :w] = array
+    padded[h:] = fill
+    padded[:h, w:] = fill
+    return padded
+
+
 def _largest_share(mask: Mask) -> float:
     """Share of the commonest class among the labelled pixels (1 where there is no other)."""
-    counts = np.bincount(mask[mask != np.iinfo(mask.dtype).max].ravel())
-    return float(counts.max() / counts.sum()) if counts.size else 1.0
+    counts = np.bincount(mask.ravel(), minlength=int(np.iinfo(mask.dtype).max) + 1)[:-1]
+    return float(counts.max() / counts.sum()) if counts.any() else 1.0
