@@ -40,8 +40,8 @@ class DataConfig:
     val: str | tuple[str, ...] | None = None
     """Validation split, as ``train``."""
     classes: str | tuple[str, ...] | None = None
-    """Class names in order, a text file with one name a line, or a published set: ade20k, camvid,
-    cityscapes, voc; null: the layout's own, or classes.txt in the root."""
+    """Class names in order, a file below the root with one name a line, or a published set:
+    ade20k, camvid, cityscapes, voc; null: the layout's own, or classes.txt in the root."""
     palette: tuple[tuple[Byte, Byte, Byte], ...] | None = None
     """One [red, green, blue] a class; null: distinct colours by rule."""
     ignore_index: RawValue | None = 255
