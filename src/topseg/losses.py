@@ -85,11 +85,11 @@ class CrossEntropy:
         """
         if self.mean_over == "all":
             return torch.tensor(masks.numel(), dtype=torch.float64, device=masks.device)
-        labelled = masks[masks != self.ignore_index]
+        labelled = masks != self.ignore_index
         if self.class_weights is None:
-            return torch.tensor(labelled.numel(), dtype=torch.float64, device=masks.device)
+            return labelled.sum(dtype=torch.float64)
         weights = self.class_weights.to(masks.device, torch.float64)
-        return weights[labelled.long()].sum()
+        return (weights[masks.long().where(labelled, 0)] * labelled).sum()
 
     def sum(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Add up the cross-entropy of the labelled pixels.

@@ -28,7 +28,7 @@ def test_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert scores["miou"] == 0.5
     assert scores["iou"] == {"a": 0.5, "b": 0.5, "c": None}  # c is nowhere
     out = capsys.readouterr().out
-    assert "step 3/9  loss 0.5000  lr 1.00e-01  9.0 images/s  data wait 25%" in out
+    assert "step 3/9  loss 0.5000 lr 1.00e-01 9.0 images/s wait 25% 100 MB" in out
     assert "mIoU 0.5000" in out
 
 

@@ -43,10 +43,10 @@ class Log:
         self.steps = steps
         self.console = Console(quiet=not main, highlight=False, soft_wrap=True)
         self._progress = Progress(
-            BarColumn(),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             console=self.console,
             disable=not (main and self.console.is_terminal),
         )
@@ -89,14 +89,18 @@ class Log:
             return
         self._write({"step": step} | {name: _plain(value) for name, value in values.items()})
         text = (
-            f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
-            f"{values['images_per_s']:.1f} images/s  "
-            f"data wait {values['data_wait']:.0%}  {values['memory_mb']:.0f} MB"
+            f"loss {values['loss']:.4f} lr {values['lr']:.2e} "
+            f"{values['images_per_s']:.1f} images/s wait {values['data_wait']:.0%} "
+            f"{values['memory_mb']:.0f} MB"
         )
         self._progress.update(self._task, completed=step, text=text)
         if self._progress.disable:
             self.say(f"step {step}/{self.steps}  {text}")
         self._plot(step, "train", values)
+
+    def evaluating(self, done: int, total: int) -> None:
+        """Show how far an evaluation is."""
+        self._progress.update(self._task, text=f"evaluating, {done} of {total} images")
 
     def scores(self, step: int, scores: Scores) -> None:
         """Log an evaluation."""

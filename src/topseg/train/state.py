@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from topseg.errors import InputError
-from topseg.hub import open_model
+from topseg.hub import find_weights
 from topseg.models import create_model
 from topseg.recipe import Recipe
 from topseg.train.checkpoint import Checkpoint, Tensors
@@ -68,9 +67,9 @@ class TrainState:
             from topseg.interop import load_weights
 
             if config.backbone_weights:
-                load_weights(model, _weight_file(config.backbone_weights), backbone_only=True)
+                load_weights(model, find_weights(config.backbone_weights), backbone_only=True)
             if config.weights:
-                load_weights(model, _weight_file(config.weights))
+                load_weights(model, find_weights(config.weights))
         if world.size > 1 and world.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         # Images arrive as channels-last bytes; convolutions are a quarter faster that way on a CPU.
@@ -134,12 +133,6 @@ class TrainState:
 def seed_torch(seed: int, *place: int) -> None:
     """Seed torch's generators by a function of the seed and of where the run is."""
     torch.manual_seed(int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0]))
-
-
-def _weight_file(model: str) -> Path:
-    """A weight file as it is, or that of a MODEL."""
-    path = Path(model)
-    return path if path.is_file() else open_model(model).weights
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:

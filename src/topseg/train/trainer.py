@@ -158,6 +158,8 @@ class Trainer:
                     self.log.say(f"stopped after step {state.step}; go on with --resume")
                     return stop.code or 143
                 if state.step == config.steps:
+                    best = "" if state.best is None else f", best mIoU {state.best:.4f}"
+                    self.log.say(f"{self.out}: {state.step} steps done{best}")
                     return 0
                 with meter.waiting():
                     batch = next(stream)
@@ -218,12 +220,14 @@ class Trainer:
     def _evaluate(self, stop: StopSignal) -> bool:
         """Evaluate, and keep the weights if they are the best; False: a signal broke it off."""
         state = self.state
-        scores = validate(state.shown, self._metadata(), self.val, self.world, stop)
+        scores = validate(
+            state.shown, self._metadata(), self.val, self.world, stop, self.log.evaluating
+        )
         if scores is None:
             return False
         state.evaluated, self.saved = state.step, -1
         self.log.scores(state.step, scores)
-        if state.best is None or scores.miou > state.best:
+        if scores.miou > (-math.inf if state.best is None else state.best):
             state.best = scores.miou
             if self.world.main:
                 measured = {"step": state.step, "miou": scores.miou, "accuracy": scores.accuracy}

@@ -7,7 +7,7 @@ log is the one that the finished model is measured with.
 from __future__ import annotations
 
 import contextlib
-from typing import cast
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -24,7 +24,12 @@ from topseg.train.stop import StopSignal
 
 
 def validate(
-    model: nn.Module, metadata: Metadata, dataset: Dataset, world: World, stop: StopSignal
+    model: nn.Module,
+    metadata: Metadata,
+    dataset: Dataset,
+    world: World,
+    stop: StopSignal,
+    progress: Callable[[int, int], None],
 ) -> Scores | None:
     """Evaluate a model; every process takes its share of the images.
 
@@ -34,6 +39,7 @@ def validate(
         dataset: All images.
         world: The processes.
         stop: Breaks it off.
+        progress: Called after each image of this process with (done, total).
 
     Returns:
         The scores over all images, in every process; None where a signal broke it off.
@@ -43,7 +49,7 @@ def validate(
     if len(share):
         predictor = Predictor(TorchRuntime(model, metadata, world.device))
         with contextlib.suppress(_Stopped):
-            confusion = evaluate(predictor, cast(Dataset, share)).confusion
+            confusion = evaluate(predictor, share, progress=progress).confusion
     if world.any(stop.code != 0):
         return None
     counts = torch.from_numpy(confusion.counts.copy()).to(world.device)
