@@ -115,6 +115,7 @@ def test_a_split_or_the_classes_may_be_missing(root: Path, tmp_path: Path) -> No
     assert report.splits["train"].images == 2
     assert "no split 'test' (data.val)" in str(report)
     assert "data.classes: none given" in str(report)
+    assert "train: 2 images, 6x4 pixels" in str(report)
     report = check(DataConfig(root=str(root), classes=("a",), label_map={0: 5}))
     assert kinds(report) == {"classes": 1}
 

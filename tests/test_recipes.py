@@ -61,8 +61,8 @@ def test_own_recipes_round_to_multiples_of_64_and_pool_adaptively(name: str) -> 
 @pytest.mark.parametrize("size", ["small", "tiny"])
 def test_sizes_differ_in_the_network_alone(family: str, size: str) -> None:
     base, other = read(f"topformer_base_{family}"), read(f"topformer_{size}_{family}")
-    weights = (FOLDER / f"../weights/topformer_{size}_imagenet_pretrained.zip").resolve()
-    model = dataclasses.replace(base.model, name=f"topformer_{size}", backbone_weights=str(weights))
+    names = {"name": f"topformer_{size}", "backbone_weights": f"topformer-{size}-imagenet"}
+    model = dataclasses.replace(base.model, **names)
     expected = dataclasses.replace(base, model=model)
     if (size, family) == ("tiny", "ade20k_official"):  # its learning rate is its own there
         expected = dataclasses.replace(

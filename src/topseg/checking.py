@@ -71,11 +71,14 @@ class SplitCounts:
     smallest: Size | None = None
     largest: Size | None = None
 
-    def add(self, size: Size, counts: NDArray[np.int64], ignored: int) -> None:
-        """Count one pair."""
+    def add_mask(self, counts: NDArray[np.int64], ignored: int) -> None:
+        """Count the pixels of one mask."""
         self.pixels += counts
         self.images_with += counts > 0
         self.ignored += ignored
+
+    def add_size(self, size: Size) -> None:
+        """Take note of one image's (height, width)."""
         sizes = [known for known in (self.smallest, self.largest, size) if known is not None]
         self.smallest = min(sizes, key=lambda known: known[0] * known[1])
         self.largest = max(sizes, key=lambda known: known[0] * known[1])
@@ -128,7 +131,7 @@ class Report:
         total = max(1, int(split.pixels.sum()) + split.ignored)
         sizes = dict.fromkeys(filter(None, (split.smallest, split.largest)))
         span = " to ".join(f"{width}x{height}" for height, width in sizes)
-        yield f"{name}: {split.images} images, {span or 'none readable'} pixels"
+        yield f"{name}: {split.images} images" + (f", {span} pixels" if span else ", none readable")
         if self.labels is None or not split.pixels.any():
             return
         width = max(5, *(len(label) for label in self.labels.names))
@@ -181,7 +184,7 @@ class _Finding:
     """What reading one pair gave."""
 
     problems: tuple[Problem, ...]
-    digest: bytes | None
+    digest: bytes | None = None
     size: Size | None = None
     counts: NDArray[np.int64] | None = None
     ignored: int = 0
@@ -234,8 +237,10 @@ def _count(
         report.problems += finding.problems
         if finding.digest is not None:
             report.problems += _seen_before(seen, finding.digest, split, pair)
-        if finding.size is not None and finding.counts is not None:
-            counts.add(finding.size, finding.counts, finding.ignored)
+        if finding.size is not None:
+            counts.add_size(finding.size)
+        if finding.counts is not None:
+            counts.add_mask(finding.counts, finding.ignored)
     for name, pixels in zip(names, counts.pixels, strict=True):
         if not pixels and counts.pixels.any():
             text = f"{split}: no pixel of '{name}'"
@@ -260,11 +265,14 @@ def _examine(pair: Pair, reader: MaskReader | None, channels: int, scale: float 
             mask = reader(pair.mask)
         except InputError as error:
             problems.append(Problem("mask", str(error)))
-    digest = None if image is None else hashlib.blake2b(image.data, digest_size=16).digest()
-    if image is None or mask is None or reader is None:
-        return _Finding(tuple(problems), digest)
-    if mask.shape != image.shape[:2]:
-        text = size_mismatch(pair.mask, mask.shape, pair.image, image.shape)
+    if image is None:
+        return _Finding(tuple(problems))
+    digest = hashlib.blake2b(image.data, digest_size=16).digest()
+    size = image.shape[0], image.shape[1]
+    if mask is None or reader is None:
+        return _Finding(tuple(problems), digest, size)
+    if mask.shape != size:
+        text = size_mismatch(pair.mask, mask.shape, pair.image, size)
         problems.append(Problem("size", text))
     labels = reader.labels
     counts = np.bincount(mask.ravel(), minlength=labels.ignore_index + 1)
@@ -272,10 +280,7 @@ def _examine(pair: Pair, reader: MaskReader | None, channels: int, scale: float 
     if ignored == mask.size:
         text = f"{pair.mask}: no pixel has a class"
         problems.append(Problem("mask without a class", text, serious=False))
-    height, width = image.shape[:2]
-    return _Finding(
-        tuple(problems), digest, (height, width), counts[: labels.num_classes].copy(), ignored
-    )
+    return _Finding(tuple(problems), digest, size, counts[: labels.num_classes].copy(), ignored)
 
 
 def _seen_before(
