@@ -22,7 +22,7 @@ from topseg.recipe import Recipe, read_recipe
 from topseg.train.comparison import compare_runs
 from topseg.train.distributed import World
 from topseg.train.loader import check_batches
-from topseg.train.state import TrainState, _weight_file
+from topseg.train.state import TrainState
 from topseg.train.trainer import Trainer, train
 
 MakeRecipe = Callable[..., Recipe]
@@ -96,10 +96,6 @@ def test_tiny_stops_and_resumes(
     recipe = make_recipe(train=settings | {"workers": 2})
     assert train(recipe, tmp_path / "run", device="cpu", resume=True) == 0
     assert compare_runs(tmp_path / "whole", tmp_path / "run") == []
-
-
-def test_weights_may_be_a_model(whole_run: Path) -> None:
-    assert _weight_file(str(whole_run)) == whole_run / "best" / "weights.safetensors"
 
 
 def test_accumulated_parts_make_the_same_batch(

@@ -122,7 +122,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         hidden.mkdir(parents=True)
         yield hidden
         for file in hidden.iterdir():
-            with file.open("rb") as written:
+            with file.open("r+b") as written:
                 os.fsync(written.fileno())
         sync_folder(hidden)
         if folder.exists():

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from topseg.errors import InputError
 from topseg.hub import find_weights
+from topseg.interop import load_weights
 from topseg.models import create_model
 from topseg.recipe import Recipe
 from topseg.train.checkpoint import Checkpoint, Tensors
@@ -63,13 +64,10 @@ class TrainState:
             pool=config.pool,
             drop_path=config.drop_path,
         )
-        if config.weights or config.backbone_weights:
-            from topseg.interop import load_weights
-
-            if config.backbone_weights:
-                load_weights(model, find_weights(config.backbone_weights), backbone_only=True)
-            if config.weights:
-                load_weights(model, find_weights(config.weights))
+        if config.backbone_weights:
+            load_weights(model, find_weights(config.backbone_weights), backbone_only=True)
+        if config.weights:
+            load_weights(model, find_weights(config.weights))
         if world.size > 1 and world.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         # Images arrive as channels-last bytes; convolutions are a quarter faster that way on a CPU.

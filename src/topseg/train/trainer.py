@@ -252,9 +252,10 @@ class Trainer:
         if step > self.saved:
             self._save()
         return InputError(
-            f"train: the loss of step {step + 1} is not finite; batch: {batch}. "
-            "Lower optim.lr, set optim.clip_norm, or use train.precision bf16 or fp32; "
-            f"the {step} steps before are saved in {self.out}"
+            f"train: the loss of step {step + 1} is not finite; batch: {batch}. The {step} steps "
+            f"before are saved in {self.out}: look at these images and masks and go on with "
+            "--resume, or train into another --out with a lower optim.lr, an optim.clip_norm, or "
+            "train.precision fp32"
         )
 
     def _metadata(self, **more: object) -> Metadata:
