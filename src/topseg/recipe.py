@@ -187,8 +187,9 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         InputError: Everything that is wrong, one line each.
     """
-    tree = override(read_inherited(path, _anchor), _anchor_overrides(overrides))
-    return build(Recipe, tree, path.name)
+    default = {"data": {"root": str(path.resolve().parent)}}  # as a root of "." would say
+    tree = merge(default, read_inherited(path, _anchor))
+    return build(Recipe, override(tree, _anchor_overrides(overrides)), path.name)
 
 
 def read_data(path: Path, overrides: Sequence[str] = ()) -> DataConfig:

@@ -1,0 +1,122 @@
+"""Recipes: read, inherited, overridden, their paths anchored, their mistakes told at once."""
+
+from pathlib import Path
+
+import pytest
+
+from topseg.config import to_yaml
+from topseg.errors import InputError
+from topseg.recipe import Recipe, num_classes_of, read_data, read_recipe
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_a_recipe_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    entries = "[{name: step_scale}, {name: pad_crop, fill: [1, 2, 3]}, {name: distort, hue: 6}]"
+    recipe = read_recipe(
+        write(
+            tmp_path / "a.yaml",
+            "model: {name: topformer_base}",
+            f"train: {{augment: {entries}, ema: 0.99}}",
+            "optim: {lr: 1e-4}",
+            "data: {classes: [x, y], label_map: {3: ignore, 4: 1}}",
+        )
+    )
+    assert recipe.optim.lr == 0.0001  # YAML alone reads text there
+    assert recipe.data.root == str(tmp_path)
+    assert recipe.data.label_map == {3: "ignore", 4: 1}
+    assert read_recipe(write(tmp_path / "run/b.yaml", to_yaml(recipe))) == recipe
+
+
+def test_inheritance_and_overrides(tmp_path: Path) -> None:
+    write(tmp_path / "base.yaml", "train: {steps: 10, batch_size: 4, augment: [{name: flip}]}")
+    child = write(
+        tmp_path / "child.yaml", "base: base.yaml", "train: {steps: 20, augment: [{name: distort}]}"
+    )
+    recipe = read_recipe(child, ["train.batch_size=8", "train.crop=[64, 96]", "optim.lr=1e-3"])
+    assert (recipe.train.steps, recipe.train.batch_size) == (20, 8)
+    assert recipe.train.crop == (64, 96)
+    assert [transform.name for transform in recipe.train.augment] == ["distort"]
+    assert recipe.optim.lr == 0.001
+
+
+def test_paths_are_relative_to_where_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        tmp_path / "far/base.yaml",
+        "data: {root: ../photos}",
+        "model: {weights: w/a.pth, backbone_weights: some-name}",
+    )
+    child = write(tmp_path / "child.yaml", "base: far/base.yaml")
+    recipe = read_recipe(child)
+    assert recipe.data.root == str(tmp_path / "photos")
+    assert recipe.model.weights == str(tmp_path / "far/w/a.pth")  # though it is not there yet
+    assert recipe.model.backbone_weights == "some-name"
+    write(tmp_path / "far/some-name")
+    assert read_recipe(child).model.backbone_weights == str(tmp_path / "far/some-name")
+    monkeypatch.chdir(tmp_path / "far")
+    assert read_recipe(child, ["data.root=here"]).data.root == str(tmp_path / "far/here")
+
+
+def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    wrong = write(
+        tmp_path / "wrong.yaml",
+        "model: {nam: topformer_tiny}",
+        "optim: {lr: fast}",
+        "train: {augment: [{name: pad_crop, category_max_ratio: 2}]}",
+        "loss: [{name: cross_entropy, mean_over: some}]",
+        "schedule: {decay_from: end}",
+    )
+    with pytest.raises(InputError) as caught:
+        read_recipe(wrong)
+    assert str(caught.value).splitlines() == [
+        "wrong.yaml: model.nam: unknown key, did you mean 'name'?",
+        "wrong.yaml: train.augment.0.pad_crop.category_max_ratio: got 2, "
+        "expected a number less than or equal to 1.0",
+        "wrong.yaml: optim.lr: got 'fast', expected a number",
+        "wrong.yaml: schedule.decay_from: got 'end', expected 'warmup' or 'start'",
+        "wrong.yaml: loss.0.mean_over: got 'some', expected 'labelled' or 'all'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.crop=[100, 64]"], r"train.crop: got \[100, 64\], expected multiples of 32"),
+        (["train.accumulate=3"], "train.accumulate: 3 does not divide train.batch_size 16"),
+        (["schedule.warmup_steps=20000"], "schedule.warmup_steps: got 20000, expected fewer than"),
+        (["train.steps"], "override 'train.steps': expected key=value"),
+    ],
+)
+def test_settings_that_do_not_fit_together(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_recipe(write(tmp_path / "a.yaml"), overrides)
+
+
+def test_data_by_folder_file_or_recipe(tmp_path: Path) -> None:
+    assert read_data(tmp_path, ["layout=list"]).layout == "list"
+    assert read_data(tmp_path).root == str(tmp_path)
+    file = write(tmp_path / "dataset.yaml", "layout: voc", "root: inner")
+    for data in (read_data(file), read_data(tmp_path)):
+        assert (data.layout, data.root) == ("voc", str(tmp_path / "inner"))
+    assert read_data(file, ["val=trainval"]).val == "trainval"
+    recipe = write(tmp_path / "r.yaml", "data: {layout: camvid, root: x}")
+    assert read_data(recipe, ["val=test"]).val == "test"
+    assert read_data(recipe).root == str(tmp_path / "x")
+    with pytest.raises(InputError, match=r"dataset.yaml: layuot: unknown key, did you mean 'layo"):
+        read_data(write(file, "layuot: voc"))
+
+
+def test_class_count_comes_from_the_data(tmp_path: Path) -> None:
+    assert num_classes_of(Recipe(), 7) == 7
+    recipe = read_recipe(write(tmp_path / "a.yaml"), ["model.num_classes=5"])
+    assert num_classes_of(recipe, 5) == 5
+    with pytest.raises(InputError, match=r"model.num_classes: got 5, but the data has 7 classes"):
+        num_classes_of(recipe, 7)
