@@ -9,6 +9,7 @@ import pytest
 
 from topseg.checking import Report, check
 from topseg.data.dataset import DataConfig
+from topseg.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -109,15 +110,24 @@ def test_classes_that_no_mask_has(root: Path) -> None:
     assert not report.errors
 
 
-def test_a_split_or_the_classes_may_be_missing(root: Path, tmp_path: Path) -> None:
-    report = check(DataConfig(root=str(root), val="test"))
-    assert kinds(report) == {"classes": 1, "val split": 1}
+def test_a_split_may_be_missing(root: Path) -> None:
+    report = check(DataConfig(root=str(root), classes=("sky", "road"), val="test"))
+    assert kinds(report) == {"val split": 1}
     assert report.splits["train"].images == 2
     assert "no split 'test' (data.val)" in str(report)
-    assert "data.classes: none given" in str(report)
+
+
+def test_what_masks_mean_must_be_known(root: Path) -> None:
+    with pytest.raises(InputError, match=r"data.classes: none given"):
+        check(DataConfig(root=str(root)))
+    with pytest.raises(InputError, match=r"data.label_map: 0: got class 5"):
+        check(DataConfig(root=str(root), classes=("a",), label_map={0: 5}))
+
+
+def test_sizes_are_told_without_masks(root: Path) -> None:
+    report = check(DataConfig(root=str(root), classes=("sky",)))
+    assert kinds(report) == {"mask": 3}
     assert "train: 2 images, 6x4 pixels" in str(report)
-    report = check(DataConfig(root=str(root), classes=("a",), label_map={0: 5}))
-    assert kinds(report) == {"classes": 1}
 
 
 def test_long_reports_are_cut(root: Path) -> None:

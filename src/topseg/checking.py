@@ -89,12 +89,12 @@ class Report:
     """The state of a data set; ``str(report)`` is for people.
 
     Attributes:
-        labels: Its classes; None where they could not be told.
+        labels: Its classes.
         splits: What each split holds, by name.
         problems: Everything found, errors and warnings.
     """
 
-    labels: LabelSet | None = None
+    labels: LabelSet
     splits: dict[str, SplitCounts] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -132,7 +132,7 @@ class Report:
         sizes = dict.fromkeys(filter(None, (split.smallest, split.largest)))
         span = " to ".join(f"{width}x{height}" for height, width in sizes)
         yield f"{name}: {split.images} images" + (f", {span} pixels" if span else ", none readable")
-        if self.labels is None or not split.pixels.any():
+        if not split.pixels.any():
             return
         width = max(5, *(len(label) for label in self.labels.names))
         yield f"  {'class':{width}}  {'pixels':>15}  {'share':>8}  {'images':>8}"
@@ -155,13 +155,12 @@ def check(
         workers: Threads that read.
 
     Returns:
-        The report; problems of the data are in it and are not raised.
+        The report; problems of the files are in it and are not raised.
+
+    Raises:
+        InputError: What the masks mean is not known (classes, palette, label map).
     """
-    report = Report()
-    try:
-        report.labels = label_set(config)
-    except InputError as error:
-        report.problems.append(Problem("classes", str(error)))
+    report = Report(label_set(config))
     seen: dict[bytes, tuple[str, Pair]] = {}
     for split in SPLITS:
         try:
@@ -169,9 +168,9 @@ def check(
         except InputError as error:
             report.problems.append(Problem(f"{split} split", str(error)))
             continue
-        reader = _reader(report, config, pairs)
+        reader = mask_reader(config, pairs)
 
-        def examine(pair: Pair, reader: MaskReader | None = reader) -> _Finding:
+        def examine(pair: Pair, reader: MaskReader = reader) -> _Finding:
             return _examine(pair, reader, channels, scale)
 
         with ThreadPoolExecutor(workers) as pool:
@@ -188,18 +187,6 @@ class _Finding:
     size: Size | None = None
     counts: NDArray[np.int64] | None = None
     ignored: int = 0
-
-
-def _reader(report: Report, config: DataConfig, pairs: Pairs) -> MaskReader | None:
-    if report.labels is None:
-        return None
-    try:
-        return mask_reader(config, pairs)
-    except InputError as error:
-        problem = Problem("classes", str(error))
-        if problem not in report.problems:
-            report.problems.append(problem)
-        return None
 
 
 def _map(
@@ -228,7 +215,7 @@ def _count(
     seen: dict[bytes, tuple[str, Pair]],
 ) -> None:
     """Enter what was found in a split into the report."""
-    names = report.labels.names if report.labels else ()
+    names = report.labels.names
     zeros = np.zeros(len(names), np.int64)
     counts = report.splits[split] = SplitCounts(len(pairs.pairs), zeros, zeros.copy())
     for orphan in pairs.orphans:
@@ -247,7 +234,7 @@ def _count(
             report.problems.append(Problem("class without pixels", text, serious=False))
 
 
-def _examine(pair: Pair, reader: MaskReader | None, channels: int, scale: float | None) -> _Finding:
+def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None) -> _Finding:
     """Read one pair, and go on after its first problem."""
     problems: list[Problem] = []
     image = mask = None
@@ -260,7 +247,7 @@ def _examine(pair: Pair, reader: MaskReader | None, channels: int, scale: float 
         problems.append(
             Problem("missing mask", f"{pair.mask}: no such file, the mask of {pair.name}")
         )
-    elif reader is not None:
+    else:
         try:
             mask = reader(pair.mask)
         except InputError as error:
@@ -269,7 +256,7 @@ def _examine(pair: Pair, reader: MaskReader | None, channels: int, scale: float 
         return _Finding(tuple(problems))
     digest = hashlib.blake2b(image.data, digest_size=16).digest()
     size = image.shape[0], image.shape[1]
-    if mask is None or reader is None:
+    if mask is None:
         return _Finding(tuple(problems), digest, size)
     if mask.shape != size:
         text = size_mismatch(pair.mask, mask.shape, pair.image, size)
