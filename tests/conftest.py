@@ -7,10 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from golden.fill import golden_model
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from golden.fill import golden_model
 from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
 from topseg.exporting import export
 from topseg.geometry import ResizeRule

@@ -125,8 +125,9 @@ def test_recipe_explains_every_field(run: Run, recipe: Path) -> None:
 
 
 def test_from_run_to_masks_and_scores(run: Run, finished: Path, tmp_path: Path) -> None:
-    image = draw(tmp_path / "photos" / "deep" / "x.jpg", (50, 70))
-    code, out, err = run("predict", finished, image.parents[1], "--out", tmp_path / "o", "--overlay")
+    draw(tmp_path / "photos" / "deep" / "x.jpg", (50, 70))
+    photos, masks = tmp_path / "photos", tmp_path / "o"
+    code, out, err = run("predict", finished, photos, "--out", masks, "--overlay")
     assert (code, err) == (0, "")
     assert "%" in out
     with Image.open(tmp_path / "o" / "deep" / "x.png") as mask:

@@ -16,9 +16,9 @@ ROOT = Path(topseg.__file__).parent
 
 FLOORS = [  # from the ground up; a module may import its own package and lower floors
     {"errors"},
-    {"config", "files"},
+    {"config", "files", "published"},
     {"geometry", "labels"},
-    {"images"},
+    {"downloads", "images"},
     {"bundle", "drawing", "lean", "losses", "metrics", "upsample"},
     {"card", "data", "interop", "models"},
     {"runtimes"},

@@ -21,8 +21,9 @@ from topseg.errors import InputError
 app = App(
     name="topseg",
     help="Real-time semantic segmentation: from labelled images to masks anywhere.\n\n"
-    "MODEL is a bundle, a run or a checkpoint folder. DATA is a dataset.yaml, a recipe or a "
-    "folder. Every command takes --debug to show the traceback of an error.",
+    "MODEL is a bundle, a run, a checkpoint folder or a published name (topseg models). DATA is a "
+    "dataset.yaml, a recipe or a folder. Every command takes --offline (download nothing) and "
+    "--debug (show the traceback of an error).",
     version=__version__,
     default_parameter=Parameter(negative=()),
 )
@@ -43,11 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # Before any engine loads: OpenMP's threads spin while they wait, which on a busy machine (loader
-    # processes are enough) makes training several times slower.
+    # Before any engine loads: OpenMP's threads spin while they wait, which on a busy machine
+    # (loader processes are enough) makes training several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    if "--offline" in words:
+        os.environ["TOPSEG_OFFLINE"] = "1"
+    words = [word for word in words if word not in ("--debug", "--offline")]
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
@@ -144,7 +147,7 @@ def predict(
     """Write a mask for every image, at the image's own size.
 
     Args:
-        model: A bundle, a run or a checkpoint folder.
+        model: A bundle, a run, a checkpoint folder or a published name.
         images: Image files, folders, patterns or .txt lists of files.
         out: Folder for the masks (PNG with palette); sub-folders are mirrored.
         overlay: Write the mask laid over the image as well.
@@ -159,7 +162,8 @@ def predict(
     from topseg.hub import load
     from topseg.predict import predict_files
 
-    predictor = load(model, runtime=runtime, device=device, threads=threads)
+    with _progress("download", size=True) as progress:
+        predictor = load(model, runtime=runtime, device=device, threads=threads, progress=progress)
     with _progress("predict") as progress:
         found = predict_files(
             predictor,
@@ -194,7 +198,7 @@ def evaluate(
     """Measure a model on a labelled data set, at each image's own resolution.
 
     Args:
-        model: A bundle, a run or a checkpoint folder.
+        model: A bundle, a run, a checkpoint folder or a published name.
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
         split: Which split.
@@ -218,7 +222,8 @@ def evaluate(
     from topseg.recipe import read_data
     from topseg.tta import Slide
 
-    predictor = load(model, runtime=runtime, device=device, threads=threads)
+    with _progress("download", size=True) as progress:
+        predictor = load(model, runtime=runtime, device=device, threads=threads, progress=progress)
     metadata = predictor.runtime.metadata
     dataset = open_dataset(
         read_data(data, overrides),
@@ -260,7 +265,7 @@ def export(
     """Write a bundle with graphs for other engines, each compared with torch on its own engine.
 
     Args:
-        model: A bundle, a run or a checkpoint folder.
+        model: A bundle, a run, a checkpoint folder or a published name.
         out: The bundle to make.
         formats: Any of torch, onnx, openvino, onnx-mask (one file that ends in masks).
         precision: Type the weights are stored in; arithmetic is float32 either way.
@@ -292,7 +297,7 @@ def bench(
     """Measure the time from an image file to its mask, stage by stage, on each engine.
 
     Args:
-        model: A bundle, a run or a checkpoint folder.
+        model: A bundle, a run, a checkpoint folder or a published name.
         image: The image file; a drawn scene of 1280x960 pixels if not given.
         runtimes: Engines; torch and every graph of the bundle if not given.
         size: Height x width of the network's input, such as 512x512 512x704.
@@ -334,21 +339,55 @@ def check(data: Path, /, *overrides: str) -> int:
 
 @app.command
 def models() -> None:
-    """List the networks with their parameters and multiply-accumulates."""
+    """List the networks, and the published weights that can be named as MODEL."""
     from topseg.models.zoo import NETWORKS
+    from topseg.published import PUBLISHED
 
     print(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
     for network in NETWORKS.values():
         print(f"{network.name:18} {network.parameters / 1e6:9.2f} M {network.macs / 1e9:28.2f} G")
+    print(f"\n{'published weights':26} {'classes':10} {'mIoU':>6} {'flip':>6}  licence, address")
+    for one in PUBLISHED.values():
+        scores = [f"{score:6.2f}" if score else "     -" for score in (one.miou, one.miou_flip)]
+        kind = one.classes or "backbone"
+        print(f"{one.name:26} {kind:10} {' '.join(scores)}  {one.license}, {one.url}")
+
+
+convert = App(name="convert", help="Bring weights in from other projects, and back.")
+app.command(convert)
+
+
+@convert.command
+def weights(src: Path, dst: Path, /) -> None:
+    """Convert a weight file: a bundle of it, or a file for another project.
+
+    Args:
+        src: .pdparams, .zip (ImageNet backbones), .pth, .safetensors, or a bundle.
+        dst: A name without a suffix for a bundle, or .pdparams, .pth, .safetensors.
+    """
+    from topseg.hub import open_model
+    from topseg.interop import convert_weights
+    from topseg.runtimes import open_runtime
+
+    written = convert_weights(src, dst)
+    if written.is_dir():
+        open_runtime(open_model(written), "torch", device="cpu")
+    print(f"{written}: written")
 
 
 @contextlib.contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; elsewhere nothing."""
+def _progress(label: str, *, size: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal, from the first call on; elsewhere nothing."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import DownloadColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    count = DownloadColumn() if size else MofNCompleteColumn()
+    columns = (*Progress.get_default_columns()[:2], count, TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(label, total=None, visible=False)
+        yield lambda done, total: bar.update(
+            task, completed=done, total=total or None, visible=True
+        )

@@ -1,4 +1,4 @@
-"""Hub: MODEL becomes a bundle, whatever was given: a bundle, a run, a checkpoint or a name.
+"""Hub: MODEL becomes a bundle, whatever was given: a name, a bundle, a run or a checkpoint.
 
 A checkpoint is a bundle too (its weights are the averaged ones where the run keeps an average), so
 everything that takes a model takes all of them.
@@ -6,20 +6,26 @@ everything that takes a model takes all of them.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 
-from topseg.bundle import METADATA, Bundle, read_bundle
-from topseg.errors import InputError
+from topseg.bundle import METADATA, Bundle, read_bundle, write_metadata
+from topseg.downloads import Progress, cache_folder, fetch, forget
+from topseg.errors import InputError, did_you_mean
+from topseg.interop import make_bundle
 from topseg.predict import Predictor
+from topseg.published import PUBLISHED, Published
 from topseg.runtimes import open_runtime
 
 
-def open_model(model: str | Path) -> Bundle:
+def open_model(model: str | Path, *, progress: Progress | None = None) -> Bundle:
     """Find MODEL.
 
     Args:
-        model: A bundle, a run folder (its best weights, else its newest checkpoint) or a
-            checkpoint.
+        model: A published model's name (``topseg models`` lists them; downloaded once), a bundle,
+            a run folder (its best weights, else its newest checkpoint) or a checkpoint.
+        progress: Called while a file is downloaded, with (bytes so far, bytes in all).
 
     Returns:
         The bundle, every file checked.
@@ -27,6 +33,8 @@ def open_model(model: str | Path) -> Bundle:
     Raises:
         InputError: There is no such model, or its files are damaged.
     """
+    if str(model) in PUBLISHED:
+        return _published(PUBLISHED[str(model)], progress)
     folder = Path(model)
     if (folder / METADATA).is_file():
         return read_bundle(folder)
@@ -42,7 +50,8 @@ def open_model(model: str | Path) -> Bundle:
             f"{folder}: got a file, expected a bundle, a run or a checkpoint folder; "
             "bring foreign weights in by 'topseg convert weights'"
         )
-    raise InputError(f"{model}: no such model; give a bundle, a run or a checkpoint folder")
+    name = did_you_mean(str(model), PUBLISHED)
+    raise InputError(f"{model}: no such model; give a bundle, a run or a checkpoint folder{name}")
 
 
 def load(
@@ -51,6 +60,7 @@ def load(
     runtime: str = "auto",
     device: str = "auto",
     threads: int | None = None,
+    progress: Progress | None = None,
 ) -> Predictor:
     """Open MODEL for prediction: ``topseg.load("run")("photo.jpg").mask``.
 
@@ -59,13 +69,61 @@ def load(
         runtime: "torch", or "auto" for the first one that the bundle has a graph for.
         device: "auto", "cpu", "cuda".
         threads: CPU threads of the network and the tail; None leaves the runtime's default.
+        progress: As for :func:`open_model`.
 
     Raises:
         InputError: No such model, runtime or device, or damaged files.
     """
-    bundle = open_model(model)
+    bundle = open_model(model, progress=progress)
     opened = open_runtime(bundle, runtime, device=device, threads=threads)
     return Predictor(opened, threads=threads or 1)
+
+
+def find_weights(weights: str | Path, *, progress: Progress | None = None) -> Path:
+    """Find a file of weights to train from.
+
+    Args:
+        weights: A published name, a weight file, or MODEL.
+        progress: As for :func:`open_model`.
+
+    Raises:
+        InputError: There is no such file or model.
+    """
+    if str(weights) in PUBLISHED:
+        return _download(PUBLISHED[str(weights)], progress)
+    path = Path(weights)
+    return path if path.is_file() else open_model(path).weights
+
+
+def _published(model: Published, progress: Progress | None) -> Bundle:
+    """The bundle of a published model, made of its download the first time."""
+    if model.classes is None:
+        raise InputError(
+            f"{model.name}: a backbone without a head, which cannot predict; train from it with "
+            f"model.backbone_weights={model.name}"
+        )
+    folder = cache_folder() / "models" / model.name
+    if (folder / METADATA).is_file():
+        return read_bundle(folder)
+    file = _download(model, progress)
+    try:
+        bundle = make_bundle(file, folder)
+    except InputError as error:
+        forget(file)
+        raise InputError(f"{model.url}: not the weights that were expected: {error}") from None
+    metadata = dataclasses.replace(
+        bundle.metadata,
+        origin=model.url,
+        license=model.license,
+        metrics={"ade20k val (published)": {"miou": model.miou, "miou_flip": model.miou_flip}},
+    )
+    return write_metadata(folder, metadata)
+
+
+def _download(model: Published, progress: Progress | None) -> Path:
+    path = cache_folder() / "downloads" / model.name / model.url.rpartition("/")[2]
+    offline = bool(os.environ.get("TOPSEG_OFFLINE"))
+    return fetch(model.url, path, offline=offline, progress=progress)
 
 
 def _newest(run: Path) -> Path:

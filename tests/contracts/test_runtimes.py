@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from golden.fill import golden_model
-from topseg.bundle import Architecture, Bundle, Graph, Metadata, write_metadata
+from topseg.bundle import Bundle, Graph
 from topseg.errors import InputError
-from topseg.exporting import export
-from topseg.labels import default_palette
 from topseg.models.normalize import Normalize
 from topseg.runtimes import RUNTIMES, Runtime, open_runtime
 
@@ -23,23 +20,9 @@ Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The golden Tiny, weights alone."""
-    folder = tmp_path_factory.mktemp("bundle")
-    model = golden_model("topformer_tiny", "adaptive")
-    save_file(model.state_dict(), folder / "weights.safetensors")
-    metadata = Metadata(
-        model=Architecture(name="topformer_tiny", num_classes=150, in_channels=3, pool="adaptive"),
-        classes=tuple(f"class {number}" for number in range(150)),
-        palette=default_palette(150),
-    )
-    return write_metadata(folder, metadata)
-
-
-@pytest.fixture(scope="module")
-def expected(bundle: Bundle) -> Expected:
+def expected(trained: Bundle) -> Expected:
     """The logits by the definition: the network on normalised values."""
-    model, normalize = golden_model("topformer_tiny", "adaptive"), Normalize(bundle.metadata.input)
+    model, normalize = golden_model("topformer_tiny", "adaptive"), Normalize(trained.metadata.input)
 
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -49,20 +32,10 @@ def expected(bundle: Bundle) -> Expected:
     return run
 
 
-@pytest.fixture(scope="module")
-def exported(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same with a graph for every other engine."""
-    pytest.importorskip("openvino")
-    out = tmp_path_factory.mktemp("exported") / "bundle"
-    return export(
-        bundle, out, ["onnx", "openvino"], images=[draw(64, 64, 3)], report=lambda _: None
-    )
-
-
 @pytest.fixture(scope="module", params=list(RUNTIMES))
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     name = request.param
-    bundle = request.getfixturevalue("bundle" if name == "torch" else "exported")
+    bundle = request.getfixturevalue("trained" if name == "torch" else "exported")
     return open_runtime(bundle, name, device="cpu", threads=1)
 
 
@@ -123,22 +96,23 @@ def test_what_it_cannot_take_is_refused(
         runtime(images)
 
 
-def test_auto_takes_torch_where_there_is_no_graph(bundle: Bundle) -> None:
-    opened = open_runtime(bundle)
+def test_auto_takes_torch_where_there_is_no_graph(trained: Bundle) -> None:
+    opened = open_runtime(trained)
     assert type(opened).__name__ == "TorchRuntime"
 
 
-def test_auto_takes_onnx_before_openvino(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_onnx_before_openvino(trained: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("topseg.runtimes._open", lambda _, name, *rest: opened.append(name))
     for names in (["openvino", "onnx"], ["openvino"]):
         graphs = {name: Graph(file="graph") for name in names}
-        open_runtime(Bundle(bundle.folder, dataclasses.replace(bundle.metadata, graphs=graphs)))
+        metadata = dataclasses.replace(trained.metadata, graphs=graphs)
+        open_runtime(Bundle(trained.folder, metadata))
     assert opened == ["onnx", "openvino"]
 
 
-def test_unknown_and_missing_runtimes_are_refused(bundle: Bundle) -> None:
+def test_unknown_and_missing_runtimes_are_refused(trained: Bundle) -> None:
     with pytest.raises(InputError, match="no runtime 'trch', did you mean 'torch'"):
-        open_runtime(bundle, "trch")
+        open_runtime(trained, "trch")
     with pytest.raises(InputError, match="has no onnx graph; make one with 'topseg export"):
-        open_runtime(bundle, "onnx")
+        open_runtime(trained, "onnx")

@@ -28,6 +28,7 @@ class Masks(nn.Module):
         self.dtype = torch.uint8 if num_classes <= 255 else torch.int32
 
     def forward(self, images: Tensor) -> Tensor:
+        """Give masks of the images' size."""
         size = images.shape[1:3]
         logits = F.interpolate(self.model(images), size, mode="bilinear", align_corners=False)
         return logits.argmax(dim=1).to(self.dtype)  # (B, K, H, W) -> (B, H, W)

@@ -1,0 +1,117 @@
+"""Downloads: a file is fetched once, goes on where it broke off, and is checked ever after.
+
+The authors publish no checksums, so the SHA-256 of the first complete download is kept beside the
+file: what is used later is what was downloaded then. Proxies are taken from the environment
+(``HTTPS_PROXY``), as every client does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+import requests
+
+from topseg.errors import InputError
+from topseg.files import sha256, write_text
+
+TIMEOUT = 30  # seconds without a byte
+_CHUNK = 1 << 16
+Progress = Callable[[int, int], None]
+
+
+def cache_folder() -> Path:
+    """The folder for downloads: ``TOPSEG_CACHE``, or the user's cache of this platform."""
+    given = os.environ.get("TOPSEG_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("topseg"))
+
+
+def fetch(url: str, path: Path, *, offline: bool = False, progress: Progress | None = None) -> Path:
+    """Give the local copy of a file, downloading it where there is none yet.
+
+    Args:
+        url: Where it is published.
+        path: Where the copy is kept; its hash stands beside it (``.sha256``).
+        offline: Never use the network.
+        progress: Called with (bytes so far, bytes in all; 0 where the server does not say).
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: There is no copy and ``offline`` is set, the server cannot be reached or
+            refuses, the connection breaks (the next call goes on there), the disk is full, or the
+            copy is not what was downloaded.
+    """
+    digest = path.with_name(f"{path.name}.sha256")
+    if path.is_file():
+        if not digest.is_file():  # somebody put it there by hand
+            write_text(digest, sha256(path) + "\n")
+        elif sha256(path) != digest.read_text().strip():
+            raise InputError(
+                f"{path}: its bytes changed since it was downloaded; delete it to download it again"
+            )
+        return path
+    if offline:
+        raise InputError(
+            f"{url}: not downloaded yet, and downloads are off (--offline); run once without it, "
+            f"or put the file at {path}"
+        )
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, partial, progress)
+        write_text(digest, sha256(partial) + "\n")
+        partial.replace(path)
+    except requests.RequestException as error:
+        raise InputError(
+            f"{url}: cannot be downloaded ({_reason(error)}); check the connection and the proxy "
+            f"(HTTPS_PROXY), or put the file at {path} yourself"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{partial}: cannot be written ({error.strerror}); free some space, or choose another "
+            "cache folder with TOPSEG_CACHE"
+        ) from None
+    return path
+
+
+def forget(path: Path) -> None:
+    """Remove a copy that turned out to be something else, so that it is downloaded again."""
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
+
+
+def _download(url: str, partial: Path, progress: Progress | None) -> None:
+    """Append to ``partial`` until it is whole."""
+    have = partial.stat().st_size if partial.is_file() else 0
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if have and answer.headers.get("Content-Range") == f"bytes */{have}":
+            return  # the last attempt got every byte and broke off after it
+        if not answer.ok:
+            raise requests.HTTPError(f"the server answered {answer.status_code} {answer.reason}")
+        if answer.status_code != requests.codes.partial_content:
+            have = 0  # this server starts over
+        length = int(answer.headers.get("Content-Length", 0))
+        total = have + length if length else 0
+        with partial.open("ab" if have else "wb") as file:
+            for chunk in answer.iter_content(_CHUNK):
+                file.write(chunk)
+                have += len(chunk)
+                if progress:
+                    progress(have, total)
+            file.flush()
+            os.fsync(file.fileno())
+    if total and have != total:
+        raise requests.ConnectionError(f"it broke off after {have} of {total} bytes")
+
+
+def _reason(error: requests.RequestException) -> str:
+    """The innermost cause, which is the one that says something."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    return str(getattr(cause, "reason", "") or cause or type(error).__name__)
