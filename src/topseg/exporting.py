@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save
 from topseg.bundle import WEIGHTS, Bundle, Metadata, Proof, write_metadata
 from topseg.card import write_card
 from topseg.data.dataset import Dataset
+from topseg.data.scenes import draw_scene
 from topseg.errors import InputError, did_you_mean
 from topseg.evaluation import evaluate
 from topseg.files import write_bytes
@@ -111,7 +112,7 @@ def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) ->
     if dataset is not None:
         return [dataset[i].image for i in range(min(count, len(dataset)))]
     channels = metadata.model.in_channels
-    scenes = [draw_scene(seed).image for seed in range(count)]
+    scenes = [draw_scene(0, index).image for index in range(count)]
     return [np.resize(scene, (*scene.shape[:2], channels)) for scene in scenes]
 
 
