@@ -3,9 +3,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <stdexcept>
 #include <system_error>
-#include <thread>
 #include <vector>
+
+#if !defined(__wasm__) || defined(_REENTRANT)
+#define TOPSEG_THREADS 1
+#include <thread>
+#endif
 
 #if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
 #define TOPSEG_AVX2 1
@@ -29,6 +35,7 @@ enum class Path { portable, avx2 };
 inline bool supported(Path path) {
     if (path == Path::portable) return true;
 #ifdef TOPSEG_AVX2
+    __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
     return false;
@@ -37,7 +44,17 @@ inline bool supported(Path path) {
 
 inline Path fastest_path() { return supported(Path::avx2) ? Path::avx2 : Path::portable; }
 
-// Calls work(part, worker) for every part in [0, parts), on several threads. Which worker (in
+inline void require(bool condition, const char* message) {
+    if (condition) return;
+#ifdef __cpp_exceptions
+    throw std::invalid_argument(message);
+#else
+    (void)message;
+    std::abort();
+#endif
+}
+
+// Calls work(part, worker) for every part in [0, parts), on several threads where there are any. Which worker (in
 // [0, threads)) takes a part is left to chance, so parts must not depend on each other.
 template <class Work>
 void run_parts(int parts, int threads, const Work& work) {
@@ -46,16 +63,21 @@ void run_parts(int parts, int threads, const Work& work) {
         for (int part; (part = next.fetch_add(1, std::memory_order_relaxed)) < parts;)
             work(part, worker);
     };
+#ifdef TOPSEG_THREADS
     std::vector<std::thread> others;
-    others.reserve(threads);
+    others.reserve(std::size_t(std::max(threads, 1)));
     try {
         for (int worker = 1; worker < std::min(threads, parts); ++worker)
             others.emplace_back(run, worker);
     } catch (const std::system_error&) {
-        // The system grants no further thread: those there are do all parts.
+        // The system grants no more threads: those there are do all parts.
     }
     run(0);
     for (std::thread& other : others) other.join();
+#else
+    (void)threads;
+    run(0);
+#endif
 }
 
 }  // namespace topseg

@@ -21,8 +21,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
-#include <stdexcept>
 #include <vector>
 
 #include "topseg/cpu.hpp"
@@ -323,15 +323,15 @@ struct Entry<Path::avx2> {
 //   threads      the result does not depend on it
 //
 // Throws std::invalid_argument for a size below 1, too many classes for Label or a path that this
-// processor cannot run, std::bad_alloc for want of memory.
+// processor cannot run (without exceptions it aborts), std::bad_alloc for want of memory.
 template <class Label>
 void upsample_argmax(const Logits& logits, int height, int width, Label* mask,
                      float* probability = nullptr, int threads = 1, Path path = fastest_path()) {
-    if (std::min({logits.batch, logits.classes, logits.height, logits.width, height, width}) < 1)
-        throw std::invalid_argument("upsample_argmax: sizes must be at least 1");
-    if (logits.classes - 1 > int(std::uint16_t(Label(~Label(0)))))
-        throw std::invalid_argument("upsample_argmax: too many classes for the mask's type");
-    if (!supported(path)) throw std::invalid_argument("upsample_argmax: unsupported code path");
+    require(std::min({logits.batch, logits.classes, logits.height, logits.width, height, width}) > 0,
+            "upsample_argmax: sizes must be at least 1");
+    require(logits.classes - 1 <= std::numeric_limits<Label>::max(),
+            "upsample_argmax: too many classes for the mask's type");
+    require(supported(path), "upsample_argmax: unsupported code path");
 
     const tail::Axis rows(logits.height, height), columns(logits.width, width);
     threads = std::max(1, std::min(threads, logits.batch * logits.height));
