@@ -77,7 +77,7 @@ def _fail(message: str, code: int) -> int:
 
 
 @app.command
-def demo(*, out: Path = Path("demo"), device: Device = "auto") -> None:
+def demo(*, out: Path = Path("demo"), device: Device = "auto") -> int:
     """Make a data set of scenes, train on it, evaluate, predict and write a report.
 
     Args:
@@ -86,7 +86,7 @@ def demo(*, out: Path = Path("demo"), device: Device = "auto") -> None:
     """
     from topseg.demo import run_demo
 
-    run_demo(out, device=device)
+    return run_demo(out, device=device)
 
 
 @app.command
