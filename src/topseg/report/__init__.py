@@ -1,0 +1,1 @@
+"""Report: one HTML file about a run, that needs nothing beside it."""

@@ -1,0 +1,116 @@
+"""Pictures: images beside their truth and their prediction, small enough to be sent."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.drawing import Picture, colorize, picture_jpeg, picture_png
+from topseg.evaluation import Samples
+from topseg.labels import LabelSet, Mask
+from topseg.metrics import ConfusionMatrix, Scores
+from topseg.predict import Predictor
+
+_LARGEST = 640
+"""Longest side of a picture on the page, in pixels."""
+_LOOKED_AT = 100
+"""Images of a data set that the examples are chosen from, evenly spaced."""
+_WRONG = (255, 45, 85)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled image and what the model made of it.
+
+    Attributes:
+        name: Of the image.
+        image: (H, W, C) uint8.
+        truth: (H, W) class indices.
+        prediction: (H, W) class indices.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    truth: Mask
+    prediction: Mask
+
+    def scores(self, labels: LabelSet) -> Scores:
+        """Give the scores of this image alone."""
+        confusion = ConfusionMatrix(labels.num_classes)
+        confusion.update(self.truth, self.prediction, labels.ignore_index)
+        return Scores(labels.names, confusion, images=1)
+
+
+def choose_examples(predictor: Predictor, dataset: Samples, count: int = 8) -> list[Example]:
+    """Predict images of a data set and keep some, from the worst to the best.
+
+    Args:
+        predictor: The model.
+        dataset: Images and truths.
+        count: How many to keep; evenly spaced in the order of the share of right pixels.
+    """
+    looked_at = _spread(len(dataset), _LOOKED_AT)
+    right = [_predict(predictor, dataset, i).scores(dataset.labels).accuracy for i in looked_at]
+    order = np.argsort(right, kind="stable")
+    return [
+        _predict(predictor, dataset, looked_at[order[i]]) for i in _spread(len(looked_at), count)
+    ]
+
+
+def example_figure(example: Example, labels: LabelSet) -> str:
+    """Give a ``<figure>``: image, truth, prediction, and where the two differ."""
+    image, truth, prediction = _shown(example)
+    wrong = (truth != prediction) & (truth != labels.ignore_index)
+    scores, name = example.scores(labels), escape(example.name)
+    pictures = (
+        ("image", picture_jpeg(image), "image/jpeg"),
+        ("truth", picture_png(colorize(truth, labels)), "image/png"),
+        ("prediction", picture_png(colorize(prediction, labels)), "image/png"),
+        ("differences", picture_jpeg(_differences(image, wrong)), "image/jpeg"),
+    )
+    height, width = truth.shape
+    cells = "".join(
+        f'<div><img src="data:{kind};base64,{base64.b64encode(data).decode()}" width="{width}" '
+        f'height="{height}" alt="{what} of {name}" loading="lazy"><span>{what}</span></div>'
+        for what, data, kind in pictures
+    )
+    return (
+        f'<figure class="example"><div class="row">{cells}</div><figcaption><b>{name}</b> '
+        f"{scores.accuracy:.1%} of the pixels right, mIoU {scores.miou:.3f}</figcaption></figure>"
+    )
+
+
+def _predict(predictor: Predictor, dataset: Samples, index: int) -> Example:
+    sample = dataset[index]
+    return Example(sample.name, sample.image, sample.mask, predictor(sample.image).mask)
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Choose up to ``count`` of the indices below ``total``, from the first to the last."""
+    return sorted({round(i) for i in np.linspace(0, total - 1, min(count, total)).tolist()})
+
+
+def _shown(example: Example) -> tuple[Picture, Mask, Mask]:
+    """Give image, truth and prediction at the size of the page; the image as RGB."""
+    image = example.image[..., [0, 0, 0] if example.image.shape[2] < 3 else [0, 1, 2]]
+    height, width = example.truth.shape
+    scale = min(1.0, _LARGEST / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    masks: Sequence[Mask] = [
+        np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), mask.dtype)
+        for mask in (example.truth, example.prediction)
+    ]
+    return np.asarray(small, np.uint8), masks[0], masks[1]
+
+
+def _differences(image: Picture, wrong: NDArray[np.bool_]) -> Picture:
+    """Paint wrong pixels over the image, which is grey and dark elsewhere."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] * np.full(3, 0.45)
+    return np.where(wrong[..., None], _WRONG, grey).astype(np.uint8)
