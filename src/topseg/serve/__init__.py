@@ -1,0 +1,1 @@
+"""Serve: a bundle as a service for programs, and as a page for people."""

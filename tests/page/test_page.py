@@ -1,0 +1,128 @@
+"""The page's files: complete, without external addresses, the same for the service and the web."""
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from topseg.bundle import Bundle, Graph, write_metadata
+from topseg.errors import InputError
+from topseg.serve import page
+from topseg.serve.page import ENGINE_FILES, FOLDER, install_engine, page_files, write_page
+
+SOURCES = [p for p in sorted(FOLDER.iterdir()) if p.suffix in {".html", ".css", ".js", ".svg"}]
+
+
+@pytest.fixture
+def bundle(trained: Bundle, tmp_path: Path) -> Bundle:
+    """A bundle with a recipe and a graph, though not one that runs."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(trained.folder, folder)
+    (folder / "model.onnx").write_bytes(b"graph")
+    graphs = {"onnx": Graph(file="model.onnx")}
+    recipe = {"data": {"root": "/home/someone"}}
+    metadata = dataclasses.replace(trained.metadata, graphs=graphs, recipe=recipe)
+    return write_metadata(folder, metadata)
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """An npm package of the right name and version."""
+    folder = tmp_path / "package"
+    (folder / "dist").mkdir(parents=True)
+    name, _, version = page.ENGINE.partition("@")
+    (folder / "package.json").write_text(json.dumps({"name": name, "version": version}))
+    for file in ENGINE_FILES:
+        (folder / "dist" / file.replace(".js", ".mjs")).write_text(file)
+    return folder
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The page's folder, where the engine is not installed yet."""
+    folder = tmp_path / "page"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("ort"))
+    monkeypatch.setattr(page, "FOLDER", folder)
+    return folder
+
+
+def test_files_of_the_service(bundle: Bundle, copied: Path) -> None:
+    files = page_files({"my model": bundle}, server=True)
+    assert files[""] == files["index.html"] == copied / "index.html"
+    assert {path.name for path in SOURCES} <= set(files)
+    about = files["page.json"]
+    assert isinstance(about, bytes)
+    description = json.loads(about)
+    assert description["models"] == ["my model"]
+    assert description["server"] is True
+    assert description["engine"] is None  # not installed, so no graph either
+    assert all(isinstance(files[name], bytes) for name in description["samples"])
+    assert "models/my%20model/metadata.json" in files
+    assert "models/my%20model/model.onnx" not in files
+
+
+def test_metadata_tells_nothing_of_the_training_machine(bundle: Bundle, copied: Path) -> None:
+    metadata = page_files({"m": bundle}, server=True)["models/m/metadata.json"]
+    assert isinstance(metadata, bytes)
+    assert b"/home/someone" not in metadata
+    assert json.loads(metadata)["classes"] == list(bundle.metadata.classes)
+
+
+def test_page_is_written_whole(bundle: Bundle, copied: Path, package: Path, tmp_path: Path) -> None:
+    install_engine(package)
+    out = tmp_path / "web"
+    write_page({"m": bundle}, out)
+    written = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    assert written == set(page_files({"m": bundle}, server=False)) - {""}
+    assert {f"ort/{name}" for name in ENGINE_FILES} <= written
+    assert (out / "models/m/model.onnx").read_bytes() == b"graph"
+    metadata = json.loads((out / "models/m/metadata.json").read_text())
+    assert set(metadata["files"]) == {"model.onnx"}
+    assert json.loads((out / "page.json").read_text())["engine"] == page.ENGINE.split("@")[1]
+    with pytest.raises(InputError, match="exists already"):
+        write_page({"m": bundle}, out)
+
+
+def test_page_needs_engine_and_graph(
+    bundle: Bundle, trained: Bundle, copied: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="npm install onnxruntime-web@"):
+        write_page({"m": bundle}, tmp_path / "web")
+    with pytest.raises(InputError, match=r"no ONNX graph.*--formats onnx"):
+        write_page({"m": trained}, tmp_path / "web")
+    assert not (tmp_path / "web").exists()
+
+
+def test_engine_of_another_version_is_refused(package: Path, copied: Path) -> None:
+    (package / "package.json").write_text('{"name": "onnxruntime-web", "version": "1.2.3"}')
+    with pytest.raises(InputError, match="not the npm package"):
+        install_engine(package)
+    assert not (copied / "ort").exists()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
+def test_no_external_address(path: Path) -> None:
+    text = path.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+    assert not re.search(r"https?://|//cdn|@import|url\((?!#)", text)
+
+
+def test_worker_keeps_every_file_for_offline_use() -> None:
+    source = (FOLDER / "sw.js").read_text()
+    shell = set(re.findall(r'^  "([^"]+)",$', source, re.MULTILINE))
+    assert shell == {p.name for p in SOURCES} - {"sw.js"} | {"./", "page.json"}
+
+
+def test_scripts_ask_for_elements_that_exist() -> None:
+    ids = set(re.findall(r'id="([^"]+)"', (FOLDER / "index.html").read_text()))
+    asked = set(re.findall(r'\$\("([^"]+)"\)', (FOLDER / "app.js").read_text()))
+    asked |= set(re.findall(r'part\("([^"]+)"\)', (FOLDER / "stage.js").read_text()))
+    assert asked <= ids
+    assert len(asked) > 20
+
+
+def test_files_of_the_page_stay_short() -> None:
+    long = {p.name: n for p in SOURCES if (n := len(p.read_text().splitlines())) > 400}
+    assert set(long) <= {"style.css"}
