@@ -1,18 +1,17 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := train,dev
-STAMP := .venv/.installed-$(subst $(comma),-,$(EXTRAS))
-comma := ,
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NATIVE := setup.py $(wildcard native/*.cpp native/topseg/*.hpp)
 
 .PHONY: install demo test lint bench clean
 
-install: $(STAMP)
+install: .venv/installed
 
-$(STAMP): pyproject.toml constraints.txt $(wildcard setup.py native/topseg/*.hpp native/*.cpp)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "topseg needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+.venv/installed: pyproject.toml constraints.txt $(NATIVE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "topseg needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(PIP) -e '.[train,onnx,openvino,dev]'
 	touch $@
 
 demo: install
