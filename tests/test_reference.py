@@ -28,9 +28,9 @@ def _naive(runtime: Any, image: NDArray[np.uint8], views: Views) -> NDArray[Any]
     total: Any = 0
     for scale in views.scales:
         h, w = (int(np.floor(side * scale / 32 + 0.5)) * 32 for side in base)
-        pixels = cv2.resize(pixels, (w, h))
+        scaled = cv2.resize(pixels, (w, h))
         for flip in [False, True][: 1 + views.flip]:
-            view = np.ascontiguousarray(pixels[:, ::-1] if flip else pixels)
+            view = np.ascontiguousarray(scaled[:, ::-1] if flip else scaled)
             slide = views.slide or Slide((h, w), (h, w))
             scores, count = np.zeros((3, h, w)), np.zeros((h, w))
             for rows in slide.spans(h, 0):

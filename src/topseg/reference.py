@@ -1,10 +1,12 @@
 """Reference: the interpolation path of PaddleSeg's evaluation, step by step the same.
 
-There the image is resized as floats; logits are interpolated to the view's size, to the network's
-input size, averaged, and interpolated once more to the image's own size; then argmax
-(PaddleSeg ``core/infer.py``). Every step is linear and separable, and so is their chain: a view
-adds ``R @ L @ C.T`` to the scores of a class, with L its stride-8 logits and R, C two small
-matrices that hold all the interpolations of rows and of columns. So no (K, H, W) tensor is built.
+There the image is resized as floats, and each scale from that; logits are interpolated to the
+view's size, to the network's input size, averaged (no softmax), and interpolated once more to the
+image's own size; then argmax (PaddleSeg ``core/infer.py`` since version 2.8; older ones resized each
+scale from what the one before had left, and added probabilities). Every step is linear and
+separable, and so is their chain: a view adds ``R @ L @ C.T`` to the scores of a class, with L its
+stride-8 logits and R, C two small matrices that hold all the interpolations of rows and of columns.
+So no (K, H, W) tensor is built.
 """
 
 from __future__ import annotations
@@ -48,9 +50,7 @@ def reference_mask(
     for scale in views.scales:
         view = scaled_size(base, scale, 32)
         rounded |= any(b != int(a * scale + 0.5) for a, b in zip(base, view, strict=True))
-        # The reference resizes what the scale before has left, not the image: so do we.
-        pixels = resize_image(pixels, view)
-        terms += _terms(runtime, pixels, base, size, views)
+        terms += _terms(runtime, resize_image(pixels, view), base, size, views)
     mask = np.zeros(size, runtime.metadata.labels.dtype)
     best = np.full(size, -np.inf, np.float32)
     for index in range(runtime.metadata.labels.num_classes):
