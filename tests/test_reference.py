@@ -82,12 +82,15 @@ def test_a_runtime_of_bytes_gets_bytes(
     assert runtime.seen[0].dtype == np.uint8
 
 
-def test_each_scale_is_resized_from_the_one_before(make_runtime: Callable[..., Any]) -> None:
+def test_each_scale_is_resized_from_the_networks_input(make_runtime: Callable[..., Any]) -> None:
     runtime = make_runtime(takes_float=True)
-    image = (np.indices((128, 128)).sum(0) % 2 * 255).astype(np.uint8)[:, :, None].repeat(3, 2)
-    reference_mask(runtime, image, RULE, Views(scales=(0.5, 1.0)))
-    assert image.std() > 100
-    assert runtime.seen[1].std() < 1, "the checkerboard went grey at scale 0.5 and stays so"
+    image = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)[:, :, None].repeat(3, 2)
+    reference_mask(runtime, image[::2], RULE, Views(scales=(0.5, 1.0)))
+    small, whole = runtime.seen
+    assert small.std() < 1, "its columns go grey at scale 0.5"
+    np.testing.assert_array_equal(whole[0], image[::2])
+    reference_mask(runtime, image, RULE, Views(scales=(2.0,)))
+    assert runtime.seen[2].std() < 1, "it went grey at scale 1, so it is grey at scale 2"
 
 
 @pytest.mark.parametrize(("scales", "rounded"), [((1.0, 1.25), False), ((0.7,), True)])

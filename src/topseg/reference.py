@@ -2,8 +2,8 @@
 
 There the image is resized as floats, and each scale from that; logits are interpolated to the
 view's size, to the network's input size, averaged (no softmax), and interpolated once more to the
-image's own size; then argmax (PaddleSeg ``core/infer.py`` since version 2.8; older ones resized each
-scale from what the one before had left, and added probabilities). Every step is linear and
+image's own size; then argmax (PaddleSeg ``core/infer.py`` since version 2.8; older ones resized
+each scale from what the one before had left, and added probabilities). Every step is linear and
 separable, and so is their chain: a view adds ``R @ L @ C.T`` to the scores of a class, with L its
 stride-8 logits and R, C two small matrices that hold all the interpolations of rows and of columns.
 So no (K, H, W) tensor is built.
