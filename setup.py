@@ -1,4 +1,5 @@
-"""The compiled tail. It is optional: where it cannot be built, NumPy does its work.
+"""The compiled tail and lean loss. They are optional: where they cannot be built, NumPy and torch
+do their work.
 
 Everything else about the package is in pyproject.toml.
 """
@@ -24,7 +25,7 @@ setup(
             "topseg._native",
             ["native/binding.cpp"],
             include_dirs=["native"],
-            depends=[f"native/topseg/{name}.hpp" for name in ("cpu", "exp", "tail")],
+            depends=[f"native/topseg/{name}.hpp" for name in ("cpu", "exp", "loss", "tail")],
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
             py_limited_api=LIMITED,
             extra_compile_args=FLAGS,

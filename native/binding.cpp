@@ -1,10 +1,14 @@
-// topseg._native: the tail for Python, on any object with a contiguous buffer (no NumPy headers, no
-// torch). Written against the limited API, so one binary serves all Pythons from 3.11.
+// topseg._native: the tail and the lean loss for Python, on any object with a contiguous buffer (no
+// NumPy headers, no torch). Written against the limited API, so that one binary serves all Pythons
+// from 3.11 on.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <cstring>
 #include <new>
+#include <stdexcept>
 
+#include "topseg/loss.hpp"
 #include "topseg/tail.hpp"
 
 namespace {
@@ -20,83 +24,142 @@ const char* name_of(Path path) {
 #endif
 }
 
-// Releases the buffer at the end of the scope.
+Path path_of(const char* name) {
+    return std::strcmp(name, name_of(Path::avx2)) ? Path::portable : Path::avx2;
+}
+
+// A contiguous buffer, or null for None, released at the end of the scope.
 struct Buffer {
     Py_buffer view{};
+
     ~Buffer() {
         if (view.obj) PyBuffer_Release(&view);
     }
+
+    // Sets a Python error unless the object has as many bytes as are expected.
+    bool open(PyObject* object, int flags, std::size_t items, std::size_t item_bytes) {
+        if (object == Py_None) return true;
+        if (PyObject_GetBuffer(object, &view, flags)) return false;
+        if (static_cast<std::size_t>(view.len) == items * item_bytes) return true;
+        PyErr_SetString(PyExc_ValueError, "a buffer's size does not match the shapes");
+        return false;
+    }
+
     template <class T>
     T* as() const {
         return static_cast<T*>(view.buf);
     }
-    bool holds(std::size_t items, std::size_t itemsize) const {
-        return static_cast<std::size_t>(view.len) == items * itemsize;
-    }
 };
 
+// Runs without the interpreter's lock; false if it threw, with a Python error set.
+template <class Work>
+bool run_unlocked(const Work& work) {
+    enum { fine, refused, exhausted } outcome = fine;
+    Py_BEGIN_ALLOW_THREADS
+    try {
+        work();
+    } catch (const std::invalid_argument&) {
+        outcome = refused;
+    } catch (const std::bad_alloc&) {
+        outcome = exhausted;
+    }
+    Py_END_ALLOW_THREADS
+    if (outcome == exhausted) PyErr_NoMemory();
+    if (outcome == refused)
+        PyErr_SetString(PyExc_ValueError, "a size is below 1 or the code path is not supported");
+    return outcome == fine;
+}
+
 PyObject* paths(PyObject*, PyObject*) {
-    const Path fastest = topseg::fastest_path();
-    if (fastest == Path::portable) return Py_BuildValue("(s)", name_of(Path::portable));
-    return Py_BuildValue("(ss)", name_of(fastest), name_of(Path::portable));
+    if (!topseg::supported(Path::avx2)) return Py_BuildValue("(s)", name_of(Path::portable));
+    return Py_BuildValue("(ss)", name_of(Path::avx2), name_of(Path::portable));
 }
 
 PyObject* upsample_argmax(PyObject*, PyObject* arguments) {
-    Buffer logits, mask, probability;
-    PyObject* wanted_probability;
+    PyObject *logits_object, *mask_object, *probability_object;
     int batch, classes, height, width, rows, columns, threads;
-    const char* path_name;
-    if (!PyArg_ParseTuple(arguments, "y*(iiii)w*(ii)Ois", &logits.view, &batch, &classes, &height,
-                          &width, &mask.view, &rows, &columns, &wanted_probability, &threads,
-                          &path_name))
+    const char* path;
+    if (!PyArg_ParseTuple(arguments, "O(iiii)O(ii)Ois", &logits_object, &batch, &classes, &height,
+                          &width, &mask_object, &rows, &columns, &probability_object, &threads,
+                          &path))
         return nullptr;
-    if (wanted_probability != Py_None &&
-        PyObject_GetBuffer(wanted_probability, &probability.view, PyBUF_WRITABLE))
-        return nullptr;
-    const Path path =
-        std::strcmp(path_name, name_of(Path::avx2)) ? Path::portable : Path::avx2;
     const std::size_t pixels = std::size_t(batch) * rows * columns;
+    const std::size_t samples = std::size_t(batch) * classes * height * width;
     const bool wide = classes > 255;
-    if (!logits.holds(std::size_t(batch) * classes * height * width, sizeof(float)) ||
-        !mask.holds(pixels, wide ? 2 : 1) ||
-        (probability.view.obj && !probability.holds(pixels, sizeof(float)))) {
-        PyErr_SetString(PyExc_ValueError, "a buffer's size does not match the shapes");
+    Buffer logits, mask, probability;
+    if (!logits.open(logits_object, PyBUF_SIMPLE, samples, sizeof(float)) ||
+        !mask.open(mask_object, PyBUF_WRITABLE, pixels, wide ? 2 : 1) ||
+        !probability.open(probability_object, PyBUF_WRITABLE, pixels, sizeof(float)))
         return nullptr;
-    }
     const topseg::Logits source{logits.as<const float>(), batch, classes, height, width};
-    const char* failure = nullptr;
-    bool exhausted = false;
-    Py_BEGIN_ALLOW_THREADS
-    try {
+    const bool fine = run_unlocked([&] {
         if (wide)
             topseg::upsample_argmax(source, rows, columns, mask.as<std::uint16_t>(),
-                                    probability.as<float>(), threads, path);
+                                    probability.as<float>(), threads, path_of(path));
         else
             topseg::upsample_argmax(source, rows, columns, mask.as<std::uint8_t>(),
-                                    probability.as<float>(), threads, path);
-    } catch (const std::invalid_argument&) {
-        failure = "sizes must be at least 1 and the code path supported";
-    } catch (const std::bad_alloc&) {
-        exhausted = true;
-    }
-    Py_END_ALLOW_THREADS
-    if (exhausted) return PyErr_NoMemory();
-    if (failure) {
-        PyErr_SetString(PyExc_ValueError, failure);
-        return nullptr;
-    }
+                                    probability.as<float>(), threads, path_of(path));
+    });
+    if (!fine) return nullptr;
     Py_RETURN_NONE;
+}
+
+PyObject* cross_entropy(PyObject*, PyObject* arguments) {
+    PyObject *logits_object, *gradient_object, *target_object, *weights_object, *loss_object;
+    topseg::CrossEntropy job{};
+    int channels_last, threads;
+    const char* path;
+    if (!PyArg_ParseTuple(arguments, "OO(iiii)pO(ii)iOfOis", &logits_object, &gradient_object,
+                          &job.batch, &job.classes, &job.height, &job.width, &channels_last,
+                          &target_object, &job.target_height, &job.target_width, &job.ignore_index,
+                          &weights_object, &job.label_smoothing, &loss_object, &threads, &path))
+        return nullptr;
+    const std::size_t classes = job.classes, plane = std::size_t(job.height) * job.width;
+    const std::size_t samples = job.batch * classes * plane;
+    const std::size_t pixels = std::size_t(job.batch) * job.target_height * job.target_width;
+    Buffer logits, gradient, target, weights, pixel_loss;
+    if (!logits.open(logits_object, PyBUF_SIMPLE, samples, sizeof(float)) ||
+        !gradient.open(gradient_object, PyBUF_WRITABLE, samples, sizeof(float)) ||
+        !target.open(target_object, PyBUF_SIMPLE, pixels, sizeof(std::int32_t)) ||
+        !weights.open(weights_object, PyBUF_SIMPLE, classes, sizeof(float)) ||
+        !pixel_loss.open(loss_object, PyBUF_WRITABLE, pixels, sizeof(float)))
+        return nullptr;
+    job.logits = logits.as<const float>();
+    job.gradient = gradient.as<float>();
+    job.target = target.as<const std::int32_t>();
+    job.class_weights = weights.as<const float>();
+    job.pixel_loss = pixel_loss.as<float>();
+    job.image_stride = static_cast<std::ptrdiff_t>(classes * plane);
+    job.class_stride = channels_last ? 1 : static_cast<std::ptrdiff_t>(plane);
+    job.row_stride = std::ptrdiff_t(job.width) * (channels_last ? job.classes : 1);
+    job.column_stride = channels_last ? job.classes : 1;
+    topseg::CrossEntropySum result;
+    const bool fine = run_unlocked(
+        [&] { result = topseg::upsampled_cross_entropy(job, threads, path_of(path)); });
+    if (!fine) return nullptr;
+    return Py_BuildValue("(ddO)", result.sum, result.count, result.valid ? Py_True : Py_False);
 }
 
 PyMethodDef methods[] = {
     {"paths", paths, METH_NOARGS, "Code paths of this processor, the fastest first."},
     {"upsample_argmax", upsample_argmax, METH_VARARGS,
      "upsample_argmax(logits, (B, K, h, w), mask, (H, W), probability or None, threads, path)"},
+    {"cross_entropy", cross_entropy, METH_VARARGS,
+     "cross_entropy(logits, gradient or None, (B, K, h, w), channels_last, target int32, (H, W), "
+     "ignore_index, class_weights or None, label_smoothing, pixel_loss or None, threads, path)\n"
+     "-> (sum, count, whether all targets are classes or ignored)"},
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyModuleDef module = {PyModuleDef_HEAD_INIT, "topseg._native", "Compiled tail.", 0,
-                      methods, nullptr, nullptr, nullptr, nullptr};
+PyModuleDef module = {PyModuleDef_HEAD_INIT,
+                      "topseg._native",
+                      "The compiled tail and lean loss.",
+                      0,
+                      methods,
+                      nullptr,
+                      nullptr,
+                      nullptr,
+                      nullptr};
 
 }  // namespace
 

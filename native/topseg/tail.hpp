@@ -212,11 +212,10 @@ TOPSEG_INLINE void probability_of(const float* left, const float* rise, int n, c
         const int end = std::min(n, first + some), terms = (end - first) * block;
         float term[some * block];
         for (int i = first; i < end; ++i)
-            for (int pixel = 0; pixel < block; ++pixel) {
-                const float x = interpolate(left[i], rise[i], t[pixel]) - best[pixel];
-                term[(i - first) * block + pixel] = x > lowest_exponent ? x : lowest_exponent;
-            }
-        for (int i = 0; i < terms; ++i) term[i] = fast_exp(term[i]);
+            for (int pixel = 0; pixel < block; ++pixel)
+                term[(i - first) * block + pixel] =
+                    interpolate(left[i], rise[i], t[pixel]) - best[pixel];
+        for (int i = 0; i < terms; ++i) term[i] = exp_of_nonpositive<Path::portable>(term[i]);
         for (int i = block; i < terms; i += block)
             for (int pixel = 0; pixel < block; ++pixel) term[pixel] += term[i + pixel];
         for (int pixel = 0; pixel < block; ++pixel) sum[pixel] += term[pixel];
@@ -272,6 +271,17 @@ TOPSEG_INLINE void write_cells(Scratch& s, int classes, int width, const Axis& c
 struct Part {
     int image, first, end;
 };
+
+// Several parts a thread, so that one thread held up does not hold up all.
+inline std::vector<Part> parts_of(int batch, int height, int threads) {
+    const int pieces = threads == 1 ? 1 : std::min(height, 4 * threads);
+    std::vector<Part> parts;
+    for (int image = 0; image < batch; ++image)
+        for (int i = 0; i < pieces; ++i)
+            parts.push_back({image, int(std::int64_t(height) * i / pieces),
+                             int(std::int64_t(height) * (i + 1) / pieces)});
+    return parts;
+}
 
 template <Path path, class Label>
 TOPSEG_INLINE void run_part(const Logits& logits, const Part& part, const Axis& rows,
@@ -335,13 +345,7 @@ void upsample_argmax(const Logits& logits, int height, int width, Label* mask,
 
     const tail::Axis rows(logits.height, height), columns(logits.width, width);
     threads = std::max(1, std::min(threads, logits.batch * logits.height));
-    // Several parts a thread, so that one thread held up does not hold up all.
-    const int pieces = std::min(logits.height, threads == 1 ? 1 : 4 * threads);
-    std::vector<tail::Part> parts;
-    for (int image = 0; image < logits.batch; ++image)
-        for (int i = 0; i < pieces; ++i)
-            parts.push_back({image, int(std::int64_t(logits.height) * i / pieces),
-                             int(std::int64_t(logits.height) * (i + 1) / pieces)});
+    const std::vector<tail::Part> parts = tail::parts_of(logits.batch, logits.height, threads);
     std::vector<tail::Scratch> scratch;
     scratch.reserve(threads);
     for (int worker = 0; worker < threads; ++worker) scratch.emplace_back(logits);

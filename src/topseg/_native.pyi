@@ -1,4 +1,4 @@
-"""The compiled tail; native/binding.cpp is its source."""
+"""The compiled tail and lean loss; native/binding.cpp is its source."""
 
 from typing import Any
 
@@ -15,3 +15,18 @@ def upsample_argmax(
     path: str,
     /,
 ) -> None: ...
+def cross_entropy(
+    logits: NDArray[Any],
+    gradient: NDArray[Any] | None,
+    shape: tuple[int, int, int, int],
+    channels_last: bool,
+    target: NDArray[Any],
+    size: tuple[int, int],
+    ignore_index: int,
+    class_weights: NDArray[Any] | None,
+    label_smoothing: float,
+    pixel_loss: NDArray[Any] | None,
+    threads: int,
+    path: str,
+    /,
+) -> tuple[float, float, bool]: ...
