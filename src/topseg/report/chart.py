@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -30,15 +30,13 @@ class Series:
     points: Sequence[tuple[float, float]]
 
 
-def line_chart(
-    title: str, series: Sequence[Series], text: Callable[[float], str] = "{:g}".format
-) -> str:
+def line_chart(title: str, series: Sequence[Series], *, percent: bool = False) -> str:
     """Draw curves over the steps.
 
     Args:
         title: Of the chart.
         series: The curves; those without points are left out.
-        text: From a value to its words on the axis.
+        percent: Whether the values are ratios, to be read as such.
 
     Returns:
         A ``<figure>``, or nothing where there is no point at all.
@@ -50,6 +48,7 @@ def line_chart(
     values = [y for one in series for _, y in one.points]
     ticks = _ticks(min(0.0, *values), max(values))
     last, low, high = max(steps), ticks[0], ticks[-1]
+    text = "{:.1%}".format if percent else "{:.3g}".format
 
     def across(step: float) -> float:
         return _LEFT + step / last * (_WIDTH - _LEFT - _RIGHT)
@@ -59,9 +58,9 @@ def line_chart(
 
     lines = []
     for tick in ticks:
-        y = f"{down(tick):.1f}"
+        y, label = f"{down(tick):.1f}", f"{tick:.0%}" if percent else f"{tick:.4g}"
         lines.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        lines.append(f'<text x="{_LEFT - 7}" y="{y}" dy="4" class="end">{text(tick)}</text>')
+        lines.append(f'<text x="{_LEFT - 7}" y="{y}" dy="4" class="end">{label}</text>')
     for tick in _ticks(0, last):
         if tick <= last:
             place = f'x="{across(tick):.1f}" y="{_HEIGHT - 10}"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -20,6 +21,9 @@ from topseg.report.pictures import Example, example_figure
 
 _LARGEST_MATRIX = 24
 """Classes up to which the confusion matrix is shown; a larger one would not be read."""
+
+_UNIT = re.compile(r"(?<=\d) ([^\s\d<]+)")
+"""What follows a number: min, images/s ..."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ def _page(report: Report) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{title} - topseg</title>\n<style>\n{style}</style>\n</head>\n<body>"
     yield f"<header><small>topseg</small><h1>{title}</h1><p>{escape(report.summary)}</p>"
-    yield f"{_definitions('figures', report.figures)}</header>\n<main>"
+    yield _UNIT.sub(r" <small>\1</small>", _definitions("figures", report.figures))
+    yield "</header>\n<main>"
     for section in (_pictures, _classes, _confusion, _curves, _details):
         yield from section(report)
     yield f"</main>\n<footer>Made by topseg {__version__}.</footer>\n</body>\n</html>"
@@ -139,11 +144,12 @@ def _curves(report: Report) -> Iterator[str]:
         Series("mIoU", accent, _points(log, "miou")),
         Series("pixel accuracy", "#e76f51", _points(log, "accuracy")),
     ]
-    yield '<section><h2>Training</h2><p>Over the steps.</p><div class="charts">'
+    yield "<section><h2>Training</h2><p>Over the steps; the key tells the last value.</p>"
+    yield '<div class="charts">'
     yield line_chart("Loss", [Series("loss", accent, _points(log, "loss"))])
-    yield line_chart("Held-out scores", quality, "{:.1%}".format)
+    yield line_chart("Held-out scores", quality, percent=True)
     if len(classes) <= _LARGEST_MATRIX:
-        yield line_chart("IoU of each class", classes, "{:.0%}".format)
+        yield line_chart("IoU of each class", classes, percent=True)
     yield line_chart("Learning rate", [Series("rate", accent, _points(log, "lr"))])
     yield "</div></section>"
 
@@ -176,9 +182,8 @@ def _points(log: Sequence[Mapping[str, Any]], *keys: str) -> list[tuple[float, f
 
 
 def _definitions(name: str, pairs: Mapping[str, str]) -> str:
-    rows = (f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in pairs.items())
-    wrapped = (f"<div>{row}</div>" if name == "figures" else row for row in rows)
-    return f'<dl class="{name}">{"".join(wrapped)}</dl>'
+    rows = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs.items())
+    return f'<dl class="{name}">{"".join(rows)}</dl>'
 
 
 def _chip(name: str, color: tuple[int, int, int]) -> str:

@@ -138,7 +138,6 @@ def _figures(
         "mIoU": f"{scores.miou:.1%}",
         "pixel accuracy": f"{scores.accuracy:.1%}",
         "parameters": f"{count_parameters(bundle.weights) / 1e6:.2f} M",
-        "weights": f"{bundle.weights.stat().st_size / 1e6:.1f} MB",
         "evaluation": f"{speed:.0f} images/s",
     }
     if seconds:
@@ -151,7 +150,8 @@ def _figures(
 
 
 def _facts(run: Path, bundle: Bundle) -> dict[str, str]:
-    facts = {"run": str(run), "weights": str(bundle.weights)}
+    size = f"{bundle.weights.stat().st_size / 1e6:.1f} MB"
+    facts = {"run": str(run), "weights": f"{bundle.weights} ({size})"}
     states = sorted((run / "checkpoints").glob("step_*/state.json"))
     if states:
         environment = read_json(states[-1]).get("environment", {})
@@ -172,11 +172,13 @@ def _versions() -> list[str]:
 
 
 def _commands(run: Path) -> list[str]:
-    return [
-        f"topseg evaluate {run} {run}/recipe.yaml         # the scores above",
-        f"topseg predict {run} photo.jpg --out masks      # a mask of any image, at its own size",
-        f"topseg export {run} --out bundle --formats onnx  # for other engines",
-    ]
+    commands = {
+        f"topseg evaluate {run} {run}/recipe.yaml": "the scores above",
+        f"topseg predict {run} photo.jpg --out masks": "a mask of any image, at its own size",
+        f"topseg export {run} --out bundle --formats onnx": "for other engines",
+    }
+    width = max(map(len, commands))
+    return [f"{command:{width}}  # {meaning}" for command, meaning in commands.items()]
 
 
 def _duration(seconds: float) -> str:
