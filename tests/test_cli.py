@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from topseg import __version__
-from topseg.bundle import Bundle
 from topseg.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
@@ -349,5 +348,5 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         main(["predict", str(tmp_path / "no"), "a.jpg", "--out", "o", "--debug"])
 
 
-def test_scales_of_zero(run: Run, trained: Bundle, recipe: Path) -> None:
-    refused(run("evaluate", trained.folder, recipe, "--scales", 0, "--runtime", "torch"), "scales")
+def test_scales_of_zero(run: Run, finished: Path, recipe: Path) -> None:
+    refused(run("evaluate", finished, recipe, "--scales", 0), "scales: got (0.0,)")
