@@ -125,12 +125,14 @@ TOPSEG_INLINE float sum_of(const float* values, int padded) {
 }
 
 TOPSEG_INLINE float largest_of(const float* left, const float* right, int padded) {
-    float largest = no_class;
-    for (int k = 0; k < padded; ++k) {
-        const float value = left[k] > right[k] ? left[k] : right[k];
-        largest = largest > value ? largest : value;
-    }
-    return largest;
+    float part[lanes];
+    std::fill_n(part, lanes, no_class);
+    for (int k = 0; k < padded; k += lanes)
+        for (int lane = 0; lane < lanes; ++lane) {
+            const float l = left[k + lane], r = right[k + lane], value = l > r ? l : r;
+            part[lane] = part[lane] > value ? part[lane] : value;
+        }
+    return *std::max_element(part, part + lanes);  // NaN loses, and shows in the exponentials
 }
 
 // The labelled pixels of one row within one cell, some at a time.

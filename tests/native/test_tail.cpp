@@ -86,8 +86,8 @@ void check(const Logits& logits, int height, int width, const std::vector<std::u
 }
 
 void check_table() {
-    int classes, height, width, rows, columns;
-    for (int row = 0; std::cin >> classes >> height >> width >> rows >> columns; ++row) {
+    int classes, height, width, rows, columns, row = 0;
+    for (; std::cin >> classes >> height >> width >> rows >> columns; ++row) {
         std::vector<float> data(std::size_t(classes) * height * width);
         std::vector<std::uint16_t> mask(std::size_t(rows) * columns);
         std::string word;
@@ -98,8 +98,8 @@ void check_table() {
         for (auto& value : mask) std::cin >> value;
         const Logits logits{data.data(), 1, classes, height, width};
         check<std::uint16_t>(logits, rows, columns, mask, "table row " + std::to_string(row));
-        if (row == 0) std::printf("table found\n");
     }
+    std::printf("%d rows of the table\n", row);
 }
 
 void check_random() {
