@@ -144,7 +144,9 @@ def has_engine() -> bool:
 def _model_files(folder: str, bundle: Bundle, *, graph: bool) -> dict[str, Path | bytes]:
     """A model's metadata and graph; not its recipe, which tells of folders where it was trained."""
     metadata = bundle.metadata
-    graphs = {"onnx": metadata.graphs["onnx"]} if graph and "onnx" in metadata.graphs else {}
+    graphs = {}
+    if graph and "onnx" in metadata.graphs and metadata.model.in_channels == 3:
+        graphs["onnx"] = metadata.graphs["onnx"]
     names = [one.file for one in graphs.values()]
     public = dataclasses.replace(
         metadata,

@@ -9,7 +9,7 @@ import { Stage } from "./stage.js";
 const $ = (id) => document.getElementById(id);
 const stage = new Stage($("stage"));
 const legend = new Legend($("legend"), $("show-all"), stage);
-const camera = new Camera($("video"));
+const camera = new Camera();
 
 let page; // page.json
 let model; // {name, metadata, graph}
@@ -108,15 +108,14 @@ async function catchUp() {
       if (!behind()) fail(error);
     }
   }
+  $("loading").hidden = true;
   busy(false);
 }
 
 async function segment({ picture: one, engine: where, model: what }) {
-  await where.load(({ what, done, total }) => {
-    progress(total ? done / total : null);
-    announce(`Loading the ${what}: ${(done / 1e6).toFixed(1)} MB`);
-  });
+  await where.load(loading);
   progress(null);
+  $("loading").hidden = true;
   const result = await where.segment(one);
   if (where !== engine || one !== picture) return; // something newer is waiting
   const start = performance.now();
@@ -125,9 +124,10 @@ async function segment({ picture: one, engine: where, model: what }) {
   stage.lay(result, what.metadata);
   result.stages = [["decode", one.decode], ...result.stages, ["paint", performance.now() - start]];
   const found = areas(result.mask, what.metadata.classes.length);
-  legend.show(found, what.metadata);
+  legend.show(found, what.metadata, camera.on);
   showTimes(result.stages, { total: $("time-total"), bar: $("stages"), list: $("times") });
   $("engine-note").textContent = where.note;
+  $("engine-promise").textContent = where.promise;
   document.body.dataset.result = where.name; // of the newest picture
   announce(`${found.length} classes: ${found.slice(0, 3).map(({ index }) => what.metadata.classes[index]).join(", ")}`);
 }
@@ -138,17 +138,15 @@ async function toggleCamera() {
     return showCamera();
   }
   try {
-    await camera.start();
-    showCamera();
-    while (camera.on) {
-      const shot = await camera.take();
-      if (!camera.on) break;
+    for await (const shot of camera.shots()) {
+      showCamera();
+      const before = picture;
       picture = shot;
       await refresh();
+      before?.bitmap.close();
       if (!$("alert").hidden) camera.stop();
     }
   } catch (error) {
-    camera.stop();
     fail(error);
   }
   showCamera();
@@ -183,6 +181,13 @@ function busy(now) {
 function progress(share) {
   if (share === null) $("progress").removeAttribute("value");
   else $("progress").value = share;
+}
+
+function loading({ what, done, total }) {
+  progress(total ? done / total : null);
+  const size = (bytes) => (bytes / 1e6).toFixed(1);
+  $("loading").hidden = false;
+  $("loading").textContent = `Loading the ${what}: ${size(done)}${total ? ` of ${size(total)}` : ""} MB`;
 }
 
 function announce(text) {

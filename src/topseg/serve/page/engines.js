@@ -9,7 +9,7 @@ const KEY = "topseg-key";
 export class ServerEngine {
   name = "server";
   promise = "Images are sent to this server.";
-  note = "Server";
+  note = "";
 
   constructor(model) {
     this.model = model;

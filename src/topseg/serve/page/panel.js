@@ -1,7 +1,7 @@
 // The panel: which classes were found and how much of the picture each covers, and where the time
 // went.
 
-const percent = (share) => (share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
+const percent = (share) => (share && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 const milliseconds = (time) => (time < 9.95 ? time.toFixed(1) : Math.round(time).toString()) + " ms";
 
 /** Count the pixels of every class: [{index, share}], the largest first. */
@@ -18,22 +18,30 @@ export function areas(mask, classes) {
 export class Legend {
   constructor(list, showAll, stage) {
     Object.assign(this, { list, showAll, stage });
+    this.rows = new Map(); // class -> its row
     showAll.addEventListener("click", () => this.#hide(new Set()));
   }
 
-  show(found, { classes, palette }) {
-    this.found = found;
-    this.rows = new Map(found.map(({ index, share }) => [index, this.#row(index, classes[index], palette[index], share)]));
-    this.list.replaceChildren(...this.rows.values());
+  /** List what was found; of a moving picture (`steady`), rows stay where they are. */
+  show(found, { classes, palette }, steady) {
+    if (!steady) this.rows.clear();
+    for (const row of this.rows.values()) setShare(row, 0);
+    for (const { index, share } of found) {
+      if (!this.rows.has(index)) this.rows.set(index, this.#row(index, classes[index], palette[index]));
+      setShare(this.rows.get(index), share);
+    }
+    const rows = [...this.rows.values()];
+    if (steady) this.list.append(...rows.filter((row) => !row.isConnected));
+    else this.list.replaceChildren(...rows);
     this.#mark();
   }
 
-  #row(index, name, color, share) {
+  #row(index, name, color) {
     const row = element("li");
     row.style.setProperty("--color", `rgb(${color})`);
-    row.style.setProperty("--share", share);
     const box = element("input", { type: "checkbox", checked: !this.stage.hidden.has(index) });
-    const label = element("label", {}, box, element("span", { className: "name", textContent: name }), element("span", { className: "share", textContent: percent(share) }));
+    const title = element("span", { className: "name", textContent: name });
+    const label = element("label", {}, box, title, element("span", { className: "share" }));
     const only = element("button", { type: "button", className: "link only", textContent: "only", ariaLabel: `Show only ${name}` });
     box.addEventListener("change", () => {
       const hidden = new Set(this.stage.hidden);
@@ -64,8 +72,13 @@ export class Legend {
 
   #mark() {
     for (const [index, row] of this.rows) row.querySelector("input").checked = !this.stage.hidden.has(index);
-    this.showAll.hidden = !this.found.some(({ index }) => this.stage.hidden.has(index));
+    this.showAll.hidden = ![...this.rows.keys()].some((index) => this.stage.hidden.has(index));
   }
+}
+
+function setShare(row, share) {
+  row.style.setProperty("--share", share);
+  row.querySelector(".share").textContent = percent(share);
 }
 
 /** Show the stages as a bar and as a list. */

@@ -43,44 +43,52 @@ export function listen(input, take) {
   }
 }
 
-/** The camera, one picture at a time. */
+/** The camera: pictures, each asked for when the one before has been dealt with. */
 export class Camera {
-  #stream = null;
-
-  constructor(video) {
-    this.video = video;
-  }
+  #session = null; // of the newest start; what belongs to another one ends by itself
 
   get on() {
-    return this.#stream !== null;
-  }
-
-  async start() {
-    if (!navigator.mediaDevices) throw new Error("The camera needs https or localhost.");
-    try {
-      const wish = { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "environment" };
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video: wish, audio: false });
-    } catch (error) {
-      const denied = error.name === "NotAllowedError";
-      throw new Error(denied ? "The camera was not allowed. Allow it in the address bar." : "No camera was found.");
-    }
-    this.video.srcObject = this.#stream;
-    await this.video.play();
+    return this.#session !== null;
   }
 
   stop() {
-    this.#stream?.getTracks().forEach((track) => track.stop());
-    this.#stream = this.video.srcObject = null;
+    this.#session?.stream?.getTracks().forEach((track) => track.stop());
+    this.#session = null;
   }
 
-  async take() {
-    const start = performance.now();
-    const bitmap = await createImageBitmap(this.video);
-    const file = () => {
-      const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-      canvas.getContext("2d").drawImage(bitmap, 0, 0);
-      return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
-    };
-    return { name: "camera", bitmap, file, decode: performance.now() - start };
+  async *shots() {
+    const session = (this.#session = {});
+    try {
+      session.stream = await openCamera();
+      const video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
+      video.srcObject = session.stream;
+      await video.play();
+      while (this.#session === session) yield await shot(video);
+    } finally {
+      session.stream?.getTracks().forEach((track) => track.stop());
+      if (this.#session === session) this.#session = null;
+    }
   }
+}
+
+async function openCamera() {
+  if (!navigator.mediaDevices) throw new Error("The camera needs https or localhost.");
+  const wish = { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "environment" };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ video: wish, audio: false });
+  } catch ({ name }) {
+    const denied = name === "NotAllowedError";
+    throw new Error(denied ? "The camera was not allowed. Allow it in the address bar." : "No camera was found.");
+  }
+}
+
+async function shot(video) {
+  const start = performance.now();
+  const bitmap = await createImageBitmap(video);
+  const file = () => {
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
+  };
+  return { name: "camera", bitmap, file, decode: performance.now() - start };
 }

@@ -37,12 +37,12 @@ async function load(model, version) {
   ort.env.wasm.numThreads = threads;
   graph = new Uint8Array(await download(new URL(model.graph, import.meta.url).href, "network"));
   session = await open("wasm");
-  note = `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
+  note = `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}.`;
   if (gpu) {
     try {
       unproven = await open("webgpu");
     } catch {
-      note += "; WebGPU cannot run this network";
+      note += " WebGPU cannot run this network.";
     }
   }
   return { note };
@@ -97,14 +97,14 @@ async function compare(images) {
     const [a, b] = [expected, got].map(({ data, dims }) => upsampleArgmax(data, dims.slice(1), dims.slice(2)));
     const equal = a.filter((value, i) => value === b[i]).length / a.length;
     const percent = `${(100 * equal).toFixed(1)} %`;
-    if (equal < AGREEMENT) note += `; WebGPU agrees on ${percent} only`;
-    else if (time > limit) note += "; WebGPU is slower here";
+    if (equal < AGREEMENT) note += ` WebGPU agrees on ${percent} only.`;
+    else if (time > limit) note += " WebGPU is slower here.";
     else {
       session = candidate;
-      note = `WebGPU, equal to WebAssembly on ${percent} of the first picture`;
+      note = `WebGPU, equal to WebAssembly on ${percent} of the first picture.`;
     }
   } catch {
-    note += "; WebGPU fails on this network";
+    note += " WebGPU fails on this network.";
   }
 }
 
