@@ -33,7 +33,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def keep(tree: dict, folder: Path) -> dict:
+def keep(tree: dict, path: Path) -> dict:
     return tree
 
 

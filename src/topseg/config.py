@@ -54,7 +54,7 @@ def read_inherited(
 
     Args:
         path: The file.
-        anchor: Makes the relative paths in one file's tree absolute, given that file's folder.
+        anchor: Makes the relative paths in one file's tree absolute, given that file's path.
 
     Raises:
         InputError: A file cannot be read, or the bases form a circle.
@@ -72,7 +72,7 @@ def read_inherited(
     for base in bases:
         below = read_inherited(path.parent / base, anchor, (*_children, path))
         merged = merge(merged, below)
-    return merge(merged, anchor(tree, path.parent))
+    return merge(merged, anchor(tree, path))
 
 
 def merge(below: Tree, above: Mapping[str, Any]) -> Tree:

@@ -7,7 +7,8 @@ file. Sections that other parts own (data, transforms, geometry) come from there
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from topseg.data.dataset import DataConfig
 from topseg.data.transforms import Transform
 from topseg.errors import InputError
 from topseg.geometry import ResizeRule
+from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
 
 Positive = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=1)]
@@ -176,19 +178,23 @@ class Recipe:
             raise InputError("\n".join(dict.fromkeys(problems)))
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(
+    path: Path, overrides: Sequence[str] = (), *, report: Callable[[str], None] | None = None
+) -> Recipe:
     """Read a recipe, its bases and its overrides.
 
     Args:
-        path: A YAML file.
+        path: A YAML file: a recipe, or a configuration of PaddleSeg, which is translated.
         overrides: ``a.b=c`` assignments. A relative path is relative to where it is written: in a
-            file to that file's folder, in an override to the current directory.
+            file to that file's folder (PaddleSeg's: to the current directory), in an override to
+            the current directory.
+        report: Told what PaddleSeg's configuration became, one line a part.
 
     Raises:
         InputError: Everything that is wrong, one line each.
     """
     default = {"data": {"root": str(path.resolve().parent)}}  # as a root of "." would say
-    tree = merge(default, read_inherited(path, _anchor))
+    tree = merge(default, read_inherited(path, functools.partial(_anchor, report=report)))
     return build(Recipe, override(tree, _anchor_overrides(overrides)), path.name)
 
 
@@ -209,8 +215,15 @@ def read_data(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
     return build(DataConfig, override({**tree, "root": folder}, overrides), path.name)
 
 
-def _anchor(tree: Tree, folder: Path) -> Tree:
+def _anchor(tree: Tree, path: Path, report: Callable[[str], None] | None = None) -> Tree:
     """Make the paths of one recipe file absolute (a weight may also be a bare MODEL name)."""
+    folder = path.parent
+    if is_paddleseg(tree):
+        tree, notes = read_paddleseg(tree, path)
+        folder = Path.cwd()
+        if report is not None:
+            for line in notes:
+                report(f"{path.name}: {line}")
     data, model = tree.get("data"), tree.get("model")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
         tree = merge(tree, {"data": {"root": str((folder / data["root"]).resolve())}})
