@@ -2,7 +2,7 @@
 
     python tests/page/check_page.py BUNDLE IMAGE... --out FOLDER
 
-Needs chromium, chromedriver, selenium and the in-browser engine (``make page``). Every image is
+Needs chromium, chromedriver, selenium and the in-browser engine (see docs/page.md). Every image is
 segmented by the service, by the network in the browser and by Python; the shares of equal pixels go
 to ``page.json``, and pictures of the page (desktop and phone, light and dark) beside it.
 """
