@@ -53,6 +53,11 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def run() -> Run:
+    return three_steps()
+
+
+def three_steps() -> Run:
+    """Train the golden model for three steps."""
     model = golden_model("topformer_tiny").train()
     model.decode_head.dropout.p = 0
     optimizer = make_optimizer(model, OPTIM)
