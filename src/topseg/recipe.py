@@ -45,6 +45,9 @@ class ModelConfig:
     """Largest stochastic-depth rate, rising linearly over the transformer blocks."""
     weights: str | None = None
     """Weights of a whole model to start from (MODEL or a weight file)."""
+    allow_partial: bool = False
+    """Take what fits of ``weights`` and leave the rest as it was drawn, such as the class layer for
+    another number of classes."""
     backbone_weights: str | None = None
     """Weights of the backbone alone, such as an ImageNet pre-training."""
 

@@ -181,8 +181,21 @@ def test_weights_of_another_class_count(
     recipe = make_recipe(
         model={"weights": str(tiny_weights)}, data={"classes": ["ground", "square", "circle"]}
     )
-    refuse(r"conv_seg", recipe, tmp_path / "run")
+    refuse(r"conv_seg.*model.allow_partial=true", recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_all_but_the_class_layer_starts_from_weights(
+    make_recipe: MakeRecipe, tiny_weights: Path, capsys: pytest.CaptureFixture[str], tiny: None
+) -> None:
+    model = {"weights": str(tiny_weights), "allow_partial": True}
+    state = TrainState.create(make_recipe(model=model), 3, World(0, 1, torch.device("cpu")))
+    given, found = load_file(tiny_weights), state.model.state_dict()
+    assert torch.equal(found[STEM], given[STEM])
+    assert found["decode_head.conv_seg.bias"].shape == (3,)
+    told = capsys.readouterr().out
+    assert f"{tiny_weights}: " in told
+    assert "2 of another shape: decode_head.conv_seg.weight" in told
 
 
 def test_starts_from_weights(make_recipe: MakeRecipe, tiny_weights: Path, tiny: None) -> None:

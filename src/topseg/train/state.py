@@ -64,10 +64,15 @@ class TrainState:
             pool=config.pool,
             drop_path=config.drop_path,
         )
+        reports = {}
         if config.backbone_weights:
-            load_weights(model, find_weights(config.backbone_weights), backbone_only=True)
+            file = find_weights(config.backbone_weights)
+            reports[config.backbone_weights] = load_weights(model, file, backbone_only=True)
         if config.weights:
-            load_weights(model, find_weights(config.weights))
+            file, part = find_weights(config.weights), config.allow_partial
+            reports[config.weights] = load_weights(model, file, allow_partial=part)
+        for name, report in reports.items() if world.main else ():
+            print(f"{name}: {report}")
         if world.size > 1 and world.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         # Images arrive as channels-last bytes; convolutions are a quarter faster that way on a CPU.
