@@ -25,7 +25,7 @@ FLOORS = [  # from the ground up; a module may import its own package and lower 
     {"recipe"},
     {"tta"},
     {"predict", "reference"},
-    {"checking", "evaluation"},
+    {"bulk", "checking", "evaluation"},
     {"graphs"},
     {"benchmark", "exporting"},
     {"hub"},

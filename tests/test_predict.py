@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from topseg.bulk import predict_files
 from topseg.errors import InputError
 from topseg.labels import LabelSet, default_palette
-from topseg.predict import Predictor, predict_files
+from topseg.predict import Predictor
 from topseg.tta import resize_logits
 
 Bytes = NDArray[np.uint8]
@@ -86,7 +87,7 @@ def test_more_than_256_classes(
     many = LabelSet(tuple(map(str, range(300))), (*default_palette(298), (255, 0, 0), (0, 0, 255)))
     _write(tmp_path / "flag.png", flag)
     predictor = Predictor(make_runtime(labels=many))
-    predict_files(predictor, [tmp_path / "flag.png"], tmp_path / "out", color=True)
+    predict_files([predictor], [tmp_path / "flag.png"], tmp_path / "out", color=True)
     mask = _read(tmp_path / "out/flag.png")
     assert mask.dtype == np.uint16
     assert set(np.unique(mask[[0, -1]])) == {298, 299}
@@ -98,7 +99,7 @@ def test_folders_are_mirrored(predictor: Predictor, flag: Bytes, tmp_path: Path)
     _write(tmp_path / "in" / "sub" / "a.jpg", flag[:40])
     _write(tmp_path / "in" / "sub" / "b.c.png", flag[:, :50])
     found = predict_files(
-        predictor,
+        [predictor],
         [tmp_path / "in"],
         tmp_path / "out",
         overlay=True,
@@ -125,8 +126,8 @@ def test_patterns_and_lists(predictor: Predictor, flag: Bytes, tmp_path: Path) -
         _write(tmp_path / name, flag)
     (tmp_path / "list.txt").write_text("y/two.png\n\nx/one.png\n")
     out = tmp_path / "out"
-    predict_files(predictor, [str(tmp_path / "*" / "one.png")], out / "pattern")
-    predict_files(predictor, [str(tmp_path / "list.txt")], out / "list")
+    predict_files([predictor], [str(tmp_path / "*" / "one.png")], out / "pattern")
+    predict_files([predictor], [str(tmp_path / "list.txt")], out / "list")
     written = sorted(str(p.relative_to(out)) for p in out.rglob("*.png"))
     assert written == ["list/x/one.png", "list/y/two.png", "pattern/x/one.png", "pattern/y/one.png"]
 
@@ -135,7 +136,7 @@ def test_a_file_given_twice_is_done_once(predictor: Predictor, flag: Bytes, tmp_
     path = _write(tmp_path / "a.png", flag)
     steps: list[tuple[int, int]] = []
     predict_files(
-        predictor, [path, str(path)], tmp_path / "out", progress=lambda *step: steps.append(step)
+        [predictor], [path, str(path)], tmp_path / "out", progress=lambda *step: steps.append(step)
     )
     assert steps == [(1, 1)]
 
@@ -145,7 +146,7 @@ def test_masks_of_yesterday_are_not_images(
 ) -> None:
     _write(tmp_path / "a.jpg", flag)
     for _ in range(2):
-        predict_files(predictor, [tmp_path], tmp_path / "masks", color=True)
+        predict_files([predictor], [tmp_path], tmp_path / "masks", color=True)
     names = sorted(p.name for p in (tmp_path / "masks").rglob("*"))
     assert names == ["a.png", "a_color.png"]
 
@@ -158,7 +159,7 @@ def test_two_outputs_of_one_name_are_refused_before_any(
 ) -> None:
     paths = [_write(tmp_path / "in" / name, flag) for name in names]
     with pytest.raises(InputError) as caught:
-        predict_files(predictor, [tmp_path / "in"], tmp_path / "out", color=color)
+        predict_files([predictor], [tmp_path / "in"], tmp_path / "out", color=color)
     assert all(str(path) in str(caught.value) for path in paths)
     assert not (tmp_path / "out").exists()
 
@@ -166,7 +167,7 @@ def test_two_outputs_of_one_name_are_refused_before_any(
 def test_an_image_is_never_overwritten(predictor: Predictor, flag: Bytes, tmp_path: Path) -> None:
     _write(tmp_path / "a.png", flag)
     with pytest.raises(InputError, match="would overwrite an image"):
-        predict_files(predictor, [tmp_path / "a.png"], tmp_path)
+        predict_files([predictor], [tmp_path / "a.png"], tmp_path)
     np.testing.assert_array_equal(_read(tmp_path / "a.png"), flag)
 
 
@@ -180,7 +181,7 @@ def test_bad_images_are_told_at_the_end_and_the_good_are_done(
     data = (tmp_path / "in" / "c_whole.jpg").read_bytes()
     (tmp_path / "in" / "c_cut.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError) as caught:
-        predict_files(predictor, [tmp_path / "in"], tmp_path / "out")
+        predict_files([predictor], [tmp_path / "in"], tmp_path / "out")
     head, *lines = str(caught.value).splitlines()
     assert head.startswith("2 of 4 images could not be read")
     assert ["a_broken.jpg" in lines[0], "c_cut.jpg" in lines[1], len(lines)] == [True, True, 2]
@@ -205,7 +206,7 @@ def test_nothing_to_do(
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match=message):
-        predict_files(predictor, [tmp_path / name for name in given], tmp_path / "out")
+        predict_files([predictor], [tmp_path / name for name in given], tmp_path / "out")
 
 
 def test_output_folder_that_cannot_be_written(
@@ -214,10 +215,10 @@ def test_output_folder_that_cannot_be_written(
     path = _write(tmp_path / "a.png", flag)
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="cannot write here"):
-        predict_files(predictor, [path], tmp_path / "file" / "out")
+        predict_files([predictor], [path], tmp_path / "file" / "out")
 
 
 def test_overlays_are_for_colour_images(make_runtime: Callable[..., Any], tmp_path: Path) -> None:
     predictor = Predictor(make_runtime(channels=1, logits=lambda blocks: np.moveaxis(blocks, 2, 0)))
     with pytest.raises(InputError, match="three channels"):
-        predict_files(predictor, ["a.png"], tmp_path, overlay=True)
+        predict_files([predictor], ["a.png"], tmp_path, overlay=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from topseg.bulk import predict_files
 from topseg.config import build, override, read_yaml, to_tree
 from topseg.data.scenes import write_scenes
 from topseg.errors import InputError
 from topseg.files import write_json, write_text
 from topseg.hub import load
-from topseg.predict import predict_files
 from topseg.recipe import Recipe, read_data
 from topseg.report.run import report_run
 from topseg.train.trainer import train
@@ -60,7 +61,7 @@ def run_demo(
     if code:
         return code
     predict_files(
-        load(out / "run", device=device),
+        [load(out / "run", device=device)],
         [out / "data" / "images" / "val"],
         out / "predictions",
         overlay=True,
@@ -84,7 +85,7 @@ def _next(out: Path) -> list[str]:
         "# The same with your own images: photos/images/{train,val} and photos/masks/{train,val},",
         "# paired by name (masks: a class index a pixel, 255 = no class), and photos/classes.txt.",
         "topseg check photos",
-        f"topseg train {out / 'recipe.yaml'} --out runs/mine data.root=photos",
+        f"topseg train {shlex.quote(str(out / 'recipe.yaml'))} --out runs/mine data.root=photos",
         "topseg predict runs/mine photos/images/val --out masks --overlay",
     ]
 

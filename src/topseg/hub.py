@@ -66,7 +66,8 @@ def load(
 
     Args:
         model: As for :func:`open_model`.
-        runtime: "torch", or "auto" for the first one that the bundle has a graph for.
+        runtime: "onnx", "openvino", "torch", or "auto" for the first one that the bundle has a
+            graph for.
         device: "auto", "cpu", "cuda".
         threads: CPU threads of the network and the tail; None leaves the runtime's default.
         progress: As for :func:`open_model`.
@@ -74,9 +75,38 @@ def load(
     Raises:
         InputError: No such model, runtime or device, or damaged files.
     """
+    return load_workers(
+        model, 1, runtime=runtime, device=device, threads=threads, progress=progress
+    )[0]
+
+
+def load_workers(
+    model: str | Path,
+    workers: int,
+    *,
+    runtime: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[Predictor]:
+    """Open MODEL several times, for as many images at once; arguments as for :func:`load`.
+
+    Args:
+        model: As for :func:`open_model`.
+        workers: How many engines.
+        runtime: Which engine.
+        device: "auto", "cpu", "cuda".
+        threads: CPU threads of each; None leaves the runtime's default.
+        progress: As for :func:`open_model`.
+
+    Raises:
+        InputError: No such model, runtime or device, or damaged files.
+    """
     bundle = open_model(model, progress=progress)
-    opened = open_runtime(bundle, runtime, device=device, threads=threads)
-    return Predictor(opened, threads=threads or 1)
+    engines = (
+        open_runtime(bundle, runtime, device=device, threads=threads) for _ in range(workers)
+    )
+    return [Predictor(engine, threads=threads or 1) for engine in engines]
 
 
 def find_weights(weights: str | Path, *, progress: Progress | None = None) -> Path:

@@ -6,10 +6,6 @@ logits are mapped straight to the image's size by the tail.
 
 from __future__ import annotations
 
-import glob
-import io
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +18,15 @@ from PIL import Image, ImageOps
 from topseg import drawing
 from topseg.drawing import Picture, Share
 from topseg.errors import InputError
-from topseg.files import find_images, write_bytes
+from topseg.files import write_bytes
 from topseg.geometry import ResizeRule, Size
 from topseg.images import read_image
 from topseg.labels import LabelSet, Mask
 from topseg.runtimes import Runtime
 from topseg.tta import WHOLE, Logits, Views, view_logits
-from topseg.upsample import upsample_argmax
+from topseg.upsample import upsample_argmax, upsample_argmax_probability
+
+_NO_LOGITS = "probability: the logits were not kept; predict with keep_logits=True"
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,9 @@ class Prediction:
         Raises:
             InputError: The logits were not kept.
         """
-        planes = self._planes()
-        best = next(planes)
-        total = np.ones_like(best)
-        for value in planes:
-            larger = np.maximum(best, value)
-            total = total * np.exp(best - larger) + np.exp(value - larger)
-            best = larger
-        return np.asarray(1 / total, np.float32)
+        if self.logits is None:
+            raise InputError(_NO_LOGITS)
+        return upsample_argmax_probability(self.logits, self.size)[1]
 
     def probabilities(self) -> NDArray[np.float16]:
         """Give every class's softmax probability a pixel, (K, H, W) float16.
@@ -116,7 +109,7 @@ class Prediction:
     def _planes(self) -> Any:
         """One class after the other, interpolated to the image's size."""
         if self.logits is None:
-            raise InputError("probability: the logits were not kept; predict with keep_logits=True")
+            raise InputError(_NO_LOGITS)
         size = (self.size[1], self.size[0])
         return (cv2.resize(p, size, interpolation=cv2.INTER_LINEAR) for p in self.logits)
 
@@ -205,151 +198,3 @@ def _from_pillow(image: Image.Image, channels: int) -> NDArray[Any]:
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, image.mode)
     # Pillow would cut 16-bit and float values off at 255: they are refused by their type instead.
     return np.atleast_3d(np.asarray(image if image.mode[0] in "IF" else image.convert(mode)))
-
-
-def predict_files(
-    predictor: Predictor,
-    inputs: Sequence[str | Path],
-    out: Path,
-    *,
-    overlay: bool = False,
-    color: bool = False,
-    probability: bool = False,
-    probabilities: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Share, ...]:
-    """Write a mask for every image: ``photos/a/b.jpg`` of folder ``photos`` -> ``out/a/b.png``.
-
-    Args:
-        predictor: The model.
-        inputs: Image files, folders (searched with their sub-folders, which are mirrored), patterns
-            such as ``photos/*.jpg``, and ``.txt`` lists of files (relative to the list's folder).
-        out: Folder for the masks.
-        overlay: Write the mask laid over the image as well (``b_overlay.jpg``).
-        color: Write the mask in colours as well (``b_color.png``).
-        probability: Write the winner's probability as well (``b_probability.png``, 255 = certain).
-        probabilities: Write every class's probability as well (``b_probabilities.npz``, an array
-            'probabilities' (K, H, W) float16).
-        progress: Called after each image with (done, total).
-
-    Returns:
-        The classes found over all images with their share of all pixels, the largest first.
-
-    Raises:
-        InputError: Before anything is written: nothing to do, two outputs of one name, or a folder
-            that cannot be written to. At the end: one line for each image that cannot be read, all
-            the others being done.
-    """
-    if overlay and predictor.runtime.metadata.model.in_channels != 3:
-        raise InputError("overlay: only for models that take three channels; leave it out")
-    kinds = [_MASK]
-    kinds += [_OVERLAY] if overlay else []
-    kinds += [_COLOR] if color else []
-    kinds += [_PROBABILITY] if probability else []
-    kinds += [_PROBABILITIES] if probabilities else []
-    jobs = list(dict.fromkeys(job for one in inputs for job in _expand(Path(one), out)))
-    if not jobs:
-        raise InputError("images: none given; give files, folders, patterns or .txt lists")
-    _refuse_collisions(jobs, out, kinds)
-    _check_writable(out)
-    pixels = np.zeros(predictor.labels.num_classes, np.int64)
-    failures = []
-    for done, (path, stem) in enumerate(jobs, start=1):
-        try:
-            image = predictor.read(path)
-            prediction = predictor(image, keep_logits=probability or probabilities)
-        except InputError as error:
-            failures.append(str(error))
-        else:
-            pixels += np.bincount(prediction.mask.ravel(), minlength=len(pixels))
-            for kind in kinds:
-                write_bytes(out / f"{stem}{kind}", _encode(prediction, image, kind))
-        if progress:
-            progress(done, len(jobs))
-    if failures:
-        head = f"{len(failures)} of {len(jobs)} images could not be read, the others are done:"
-        raise InputError("\n".join([head, *failures]))
-    return drawing.shares(pixels, predictor.labels)
-
-
-_MASK, _OVERLAY, _COLOR = ".png", "_overlay.jpg", "_color.png"
-_PROBABILITY, _PROBABILITIES = "_probability.png", "_probabilities.npz"
-
-Job = tuple[Path, Path]
-"""An image, and its outputs' path below the output folder without a suffix."""
-
-
-def _encode(prediction: Prediction, image: Picture, kind: str) -> bytes:
-    if kind == _OVERLAY:
-        return drawing.picture_jpeg(prediction.overlay(image))
-    if kind == _COLOR:
-        return drawing.picture_png(prediction.color())
-    if kind == _PROBABILITY:
-        return drawing.picture_png(np.rint(prediction.probability() * 255).astype(np.uint8))
-    if kind == _PROBABILITIES:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, probabilities=prediction.probabilities())
-        return buffer.getvalue()
-    return drawing.mask_png(prediction.mask, prediction.labels)
-
-
-def _expand(given: Path, out: Path) -> Iterator[Job]:
-    """Turn one input into the images it stands for."""
-    if given.is_dir():
-        images = find_images(given)
-        if out.resolve().is_relative_to(given.resolve()) and out.resolve() != given.resolve():
-            # Yesterday's masks are not today's images.
-            images = [p for p in images if not p.resolve().is_relative_to(out.resolve())]
-        if not images:
-            raise InputError(f"{given}: no images in this folder")
-        yield from ((image, image.relative_to(given).with_suffix("")) for image in images)
-    elif glob.has_magic(str(given)) and not given.exists():
-        plain = next(i for i, part in enumerate(given.parts) if glob.has_magic(part))
-        root = Path(*given.parts[:plain])
-        files = sorted(Path(p) for p in glob.glob(str(given), recursive=True) if Path(p).is_file())
-        if not files:
-            raise InputError(f"{given}: no file matches this pattern")
-        yield from ((file, file.relative_to(root).with_suffix("")) for file in files)
-    elif not given.is_file():
-        raise InputError(f"{given}: no such file or folder")
-    elif given.suffix == ".txt":
-        try:
-            lines = [line.strip() for line in given.read_text().splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{given}: cannot be read as a list of files ({error})") from None
-        names = [Path(line) for line in lines if line]
-        if not names:
-            raise InputError(f"{given}: this list is empty; write one image path a line")
-        for name in names:
-            inside = not name.is_absolute() and ".." not in name.parts
-            yield given.parent / name, name.with_suffix("") if inside else Path(name.stem)
-    else:
-        yield given, Path(given.stem)
-
-
-def _refuse_collisions(jobs: Sequence[Job], out: Path, kinds: Sequence[str]) -> None:
-    """Refuse outputs that would fall on each other or on an image."""
-    sources = {path.resolve(): path for path, _ in jobs}
-    owners: dict[Path, Path] = {}
-    for path, stem in jobs:
-        for target in (out / f"{stem}{kind}" for kind in kinds):
-            other = owners.setdefault(target, path)
-            if other != path:
-                raise InputError(
-                    f"{target}: would be written for both {other} and {path}; rename one, or "
-                    "predict them into different folders"
-                )
-            if target.resolve() in sources:
-                raise InputError(
-                    f"{target}: would overwrite an image that was given; choose another --out"
-                )
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot write here ({error.strerror}); choose another --out"
-        ) from None

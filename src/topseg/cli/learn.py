@@ -1,0 +1,77 @@
+"""Commands that make models: demo, train, recipe, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from topseg.cli.app import Device, Flag, app
+
+
+@app.command
+def demo(*, out: Path = Path("demo"), device: Device = "auto") -> int:
+    """Make a data set of scenes, train on it, evaluate, predict and write a report.
+
+    Args:
+        out: Folder for everything the demo makes.
+        device: Where to train.
+    """
+    from topseg.demo import run_demo
+
+    return run_demo(out, device=device)
+
+
+@app.command
+def train(
+    recipe: Path,
+    /,
+    *overrides: str,
+    out: Path,
+    resume: Flag = False,
+    device: Device = "auto",
+    tensorboard: Flag = False,
+) -> int:
+    """Train a model by a recipe.
+
+    Args:
+        recipe: The recipe (YAML).
+        overrides: Changes to it, such as train.steps=500.
+        out: The run folder to make.
+        resume: Go on with the run in --out from its newest checkpoint.
+        device: Where to train.
+        tensorboard: Write TensorBoard files into the run as well.
+    """
+    from topseg.recipe import read_recipe
+    from topseg.train.trainer import train
+
+    settings = read_recipe(recipe, overrides)
+    return train(settings, out, device=device, resume=resume, tensorboard=tensorboard)
+
+
+@app.command
+def recipe(recipe: Path, /, *overrides: str) -> None:
+    """Print a resolved recipe with the meaning of every field.
+
+    Args:
+        recipe: The recipe (YAML).
+        overrides: Changes to it, such as train.steps=500.
+    """
+    from topseg.config import explain
+    from topseg.recipe import read_recipe
+
+    print(explain(read_recipe(recipe, overrides)))
+
+
+@app.command
+def check(data: Path, /, *overrides: str) -> int:
+    """Say what is wrong with a data set, file by file.
+
+    Args:
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+    """
+    from topseg.checking import check
+    from topseg.recipe import read_data
+
+    report = check(read_data(data, overrides))
+    print(report.text())
+    return 2 if report.errors else 0

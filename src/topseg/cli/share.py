@@ -1,0 +1,78 @@
+"""Commands that bring models in and out: models, export, convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App
+
+from topseg.cli.app import MANY, app
+
+
+@app.command
+def models() -> None:
+    """List the networks, and the published weights that can be named as MODEL."""
+    from topseg.models.zoo import NETWORKS
+    from topseg.published import PUBLISHED
+
+    print(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
+    for network in NETWORKS.values():
+        print(f"{network.name:18} {network.parameters / 1e6:9.2f} M {network.macs / 1e9:28.2f} G")
+    print(f"\n{'published weights':26} {'classes':10} {'mIoU':>6} {'flip':>6}  licence, address")
+    for one in PUBLISHED.values():
+        scores = [f"{score:6.2f}" if score else "     -" for score in (one.miou, one.miou_flip)]
+        kind = one.classes or "backbone"
+        print(f"{one.name:26} {kind:10} {' '.join(scores)}  {one.license}, {one.url}")
+
+
+@app.command
+def export(
+    model: str,
+    /,
+    *,
+    out: Path,
+    formats: Annotated[tuple[str, ...], MANY] = ("onnx",),
+    precision: Literal["fp32", "fp16"] = "fp32",
+    data: Path | None = None,
+) -> None:
+    """Write a bundle with graphs for other engines, each compared with torch on its own engine.
+
+    Args:
+        model: A bundle, a run, a checkpoint folder or a published name.
+        out: The bundle to make.
+        formats: Any of torch, onnx, openvino, onnx-mask (one file that ends in masks).
+        precision: Type the weights are stored in; arithmetic is float32 either way.
+        data: A data set to compare the mIoU on as well (dataset.yaml, recipe or folder).
+    """
+    from topseg.data.dataset import open_dataset
+    from topseg.exporting import export, proof_images
+    from topseg.hub import open_model
+    from topseg.recipe import read_data
+
+    bundle = open_model(model)
+    dataset = open_dataset(read_data(data), "val") if data is not None else None
+    images = proof_images(bundle.metadata, dataset)
+    export(bundle, out, formats, images=images, precision=precision, dataset=dataset)
+
+
+convert = App(name="convert", help="Bring weights in from other projects, and back.")
+app.command(convert)
+
+
+@convert.command
+def weights(src: Path, dst: Path, /) -> None:
+    """Convert a weight file: a bundle of it, or a file for another project.
+
+    Args:
+        src: .pdparams, .zip (ImageNet backbones), .pth, .safetensors, or a bundle.
+        dst: A name without a suffix for a bundle, or .pdparams, .pth, .safetensors.
+    """
+    from topseg.hub import open_model
+    from topseg.interop import convert_weights
+    from topseg.runtimes import open_runtime
+
+    written = convert_weights(src, dst)
+    if written.is_dir():
+        open_runtime(open_model(written), "torch", device="cpu")
+    print(f"{written}: written")
