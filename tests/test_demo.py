@@ -41,7 +41,7 @@ def test_report_shows_the_run(demo: Path) -> None:
     assert text.count("data:image/") == 8
     assert "scene_0004.jpg" in text
     assert "round sign" in text
-    assert "1.37 M" in text
+    assert "1.37 <small>M</small>" in text
     assert 'src="http' not in text
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 440, 236
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 16, 12, 30
 _MOST = 400
 """Points of a curve; more would only make the file larger."""
-_FEW = 40
+_FEW = 24
 """Up to so many points are marked, and tell their value when pointed at."""
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -172,10 +173,11 @@ def _versions() -> list[str]:
 
 
 def _commands(run: Path) -> list[str]:
+    model, recipe = shlex.quote(str(run)), shlex.quote(str(run / "recipe.yaml"))
     commands = {
-        f"topseg evaluate {run} {run}/recipe.yaml": "the scores above",
-        f"topseg predict {run} photo.jpg --out masks": "a mask of any image, at its own size",
-        f"topseg export {run} --out bundle --formats onnx": "for other engines",
+        f"topseg evaluate {model} {recipe}": "the scores above",
+        f"topseg predict {model} photo.jpg --out masks": "a mask of any image, at its own size",
+        f"topseg export {model} --out bundle --formats onnx": "for other engines",
     }
     width = max(map(len, commands))
     return [f"{command:{width}}  # {meaning}" for command, meaning in commands.items()]
