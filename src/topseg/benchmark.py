@@ -10,6 +10,7 @@ import concurrent.futures
 import importlib.metadata
 import multiprocessing
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
-from topseg.drawing import mask_png
+from topseg.data.scenes import draw_scene
+from topseg.drawing import mask_png, picture_jpeg
 from topseg.errors import InputError
+from topseg.files import write_bytes, write_json, write_text
 from topseg.geometry import Size
 from topseg.images import read_image
 from topseg.runtimes import RUNTIMES, open_runtime
@@ -30,6 +33,7 @@ from topseg.upsample import upsample_argmax
 
 STAGES = ("decode", "resize", "network", "tail", "encode")
 WARM_UP = 3
+_COLORS = ("#9aa5b1", "#c9b458", "#3d6fb6", "#d1495b", "#6a994e")
 _PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 
 
@@ -115,8 +119,6 @@ def measure(
     cv2.setNumThreads(threads)
     metadata = bundle.metadata
     runtime = open_runtime(bundle, name, device="cpu", threads=threads)
-    if any(side % 32 or side < 32 for side in size):
-        raise InputError(f"size: got {size[0]}x{size[1]}, expected multiples of 32")
 
     def once() -> Iterator[Any]:
         """One image from file to mask; yields after every stage."""
@@ -178,6 +180,65 @@ def markdown(found: Sequence[Measurement]) -> str:
 def to_tree(found: Sequence[Measurement]) -> dict[str, Any]:
     """Give the measurements with the machine and its versions, ready for JSON."""
     return {"machine": describe_machine(), "measurements": [asdict(one) for one in found]}
+
+
+def save(found: Sequence[Measurement], folder: Path) -> None:
+    """Write ``bench.json``, ``bench.md`` and ``bench.svg`` into a folder."""
+    write_json(folder / "bench.json", to_tree(found))
+    write_text(folder / "bench.md", markdown(found))
+    write_text(folder / "bench.svg", chart(found))
+
+
+def chart(found: Sequence[Measurement]) -> str:
+    """Draw the medians of the stages as stacked bars, one a configuration, as SVG."""
+    left, width, line = 210, 560, 26
+    longest = max(sum(t.median for t in one.stages.values()) for one in found)
+    height = line * (len(found) + 2)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 90}" height="{height}" '
+        'font-family="sans-serif" font-size="13">',
+        '<rect width="100%" height="100%" fill="white"/>',
+    ]
+    for i, stage in enumerate(STAGES):
+        place = left + i * 110
+        parts.append(f'<rect x="{place}" y="8" width="12" height="12" fill="{_COLORS[i]}"/>')
+        parts.append(f'<text x="{place + 17}" y="19">{stage}</text>')
+    for row, one in enumerate(found):
+        y, x = line * (row + 1) + 8, float(left)
+        name = f"{one.runtime}, {one.size[0]}x{one.size[1]}, threads {one.threads}"
+        parts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{name}</text>')
+        for color, stage in zip(_COLORS, STAGES, strict=True):
+            length = one.stages[stage].median / longest * width
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{length:.1f}" height="18" fill="{color}"/>'
+            )
+            x += length
+        parts.append(f'<text x="{x + 6:.1f}" y="{y + 14}">{one.total.median:.1f} ms</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def draw_photo(path: Path) -> Path:
+    """Draw a scene of 960 x 1280 pixels (height x width) into a JPEG, and give its path."""
+    scene = cv2.resize(draw_scene(0, 0).image, (1280, 960), interpolation=cv2.INTER_CUBIC)
+    grain = np.random.default_rng(0).normal(0, 4, scene.shape)  # a drawing compresses too well
+    photo = np.clip(scene + grain, 0, 255).astype(np.uint8)
+    write_bytes(path, picture_jpeg(photo))
+    return path
+
+
+def parse_size(text: str) -> Size:
+    """Read "512x704" as (height, width).
+
+    Raises:
+        InputError: It is something else, or no multiples of 32.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if any(side < 32 or side % 32 for side in size):
+        raise InputError(
+            f"size: got '{text}', expected HEIGHTxWIDTH in multiples of 32, such as 512x704"
+        )
+    return size
 
 
 def describe_machine() -> str:

@@ -1,0 +1,62 @@
+"""The benchmark measures every stage of the way a user's image takes."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from topseg.benchmark import STAGES, Timing, bench, draw_photo, parse_size, save
+from topseg.bundle import Bundle
+from topseg.cli import main
+from topseg.errors import InputError
+from topseg.images import read_size
+
+
+def test_timing_summarises_in_milliseconds() -> None:
+    timing = Timing.of(np.arange(1, 102) / 1000)
+    assert (timing.minimum, timing.median, timing.p90, timing.p99) == (1, 51, 91, 100)
+
+
+def test_every_stage_of_every_configuration(exported: Bundle, tmp_path: Path) -> None:
+    photo = draw_photo(tmp_path / "photo.jpg")
+    assert read_size(photo) == (960, 1280)
+    assert 150_000 < photo.stat().st_size < 500_000
+    said: list[str] = []
+    found = bench(
+        exported,
+        photo,
+        runtimes=["onnx"],
+        sizes=[(64, 96)],
+        threads=[1, 2],
+        seconds=0,
+        progress=said.append,
+    )
+    assert said == ["onnx, 64x96, threads 1", "onnx, 64x96, threads 2"]
+    assert [one.threads for one in found] == [1, 2]
+    for one in found:
+        assert tuple(one.stages) == STAGES
+        assert one.image_size == (960, 1280)
+        assert one.repeats == 10
+        assert one.total.minimum >= sum(t.minimum for t in one.stages.values())
+        assert one.model_bytes == (exported.folder / "model.onnx").stat().st_size
+        assert one.memory_bytes > 2**24
+    save(found, tmp_path / "out")
+    tree = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert tree["measurements"][0]["stages"]["network"]["median"] > 0
+    assert "| **image to mask** |" in (tmp_path / "out" / "bench.md").read_text()
+    assert ET.parse(tmp_path / "out" / "bench.svg").getroot().tag.endswith("svg")
+
+
+def test_size_is_height_by_width() -> None:
+    assert parse_size("512x704") == (512, 704)
+    for text in ("512", "512x700", "0x32", "axb"):
+        with pytest.raises(InputError, match="multiples of 32"):
+            parse_size(text)
+
+
+def test_missing_graph_is_said(trained: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", str(trained.folder), "--runtimes", "onnx", "--seconds", "0"]
+    assert main(words) == 2
+    assert "has no onnx graph" in capsys.readouterr().err
