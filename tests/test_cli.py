@@ -144,6 +144,32 @@ def test_check_says_that_all_is_well(run: Run, data: Path) -> None:
     assert (code, err) == (0, "")
 
 
+def test_runs_are_compared_bit_by_bit(run: Run, finished: Path, tmp_path: Path) -> None:
+    recipe = finished.parent / "recipe.yaml"
+    assert run("train", recipe, "--out", tmp_path / "again")[0] == 0
+    code, out, _ = run("compare-runs", finished, tmp_path / "again")
+    assert (code, "equal bit by bit" in out) == (0, True)
+    assert run("train", recipe, "seed=1", "--out", tmp_path / "other")[0] == 0
+    code, out, _ = run("compare-runs", finished, tmp_path / "other")
+    assert (code, "loss" in out) == (1, True)
+
+
+def test_run_becomes_a_file_for_paddleseg_and_back(
+    run: Run, finished: Path, tmp_path: Path
+) -> None:
+    assert run("convert", "weights", finished, tmp_path / "m.pdparams")[0] == 0
+    assert run("convert", "weights", tmp_path / "m.pdparams", tmp_path / "bundle")[0] == 0
+    assert (tmp_path / "bundle" / "metadata.json").is_file()
+
+
+def test_new_class_count_from_old_weights(
+    run: Run, recipe: Path, finished: Path, tmp_path: Path
+) -> None:
+    words = ["data.classes=[a, b, c]", f"model.weights={finished}", "--out", tmp_path / "r"]
+    refused(run("train", recipe, *words), "classes", "allow-partial")
+    assert run("train", recipe, *words, "--allow-partial")[0] == 0
+
+
 # ------------------------------------------------------------------ wrong inputs
 
 

@@ -48,7 +48,7 @@ class Network:
     @functools.cached_property
     def onnx(self) -> onnx.ModelProto:
         """The network as ONNX, float32: images -> logits (B, K, H/8, W/8)."""
-        return _trace(self.module, self.metadata.model.in_channels, "logits")
+        return trace_onnx(self.module, self.metadata.model.in_channels, "logits")
 
 
 def write_onnx(network: Network, folder: Path) -> Graph:
@@ -65,7 +65,7 @@ def write_onnx_mask(network: Network, folder: Path) -> Graph:
     from topseg.models.masks import Masks
 
     model = network.metadata.model
-    traced = _trace(Masks(network.module, model.num_classes), model.in_channels, "masks")
+    traced = trace_onnx(Masks(network.module, model.num_classes), model.in_channels, "masks")
     return _save_onnx(network, traced, folder / "model_mask.onnx", tail=True)
 
 
@@ -105,7 +105,7 @@ def _save_onnx(
     return Graph(file=path.name, precision=network.precision, tail=tail)
 
 
-def _trace(module: nn.Module, channels: int, output: str) -> onnx.ModelProto:
+def trace_onnx(module: nn.Module, channels: int, output: str) -> onnx.ModelProto:
     """Turn a module that takes uint8 images into ONNX with free batch, height and width."""
     import torch
     from torch.export import Dim

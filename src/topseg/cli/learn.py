@@ -29,21 +29,24 @@ def train(
     resume: Flag = False,
     device: Device = "auto",
     tensorboard: Flag = False,
+    allow_partial: Flag = False,
 ) -> int:
     """Train a model by a recipe.
 
     Args:
-        recipe: The recipe (YAML).
+        recipe: The recipe (YAML), topseg's or PaddleSeg's.
         overrides: Changes to it, such as train.steps=500.
         out: The run folder to make.
         resume: Go on with the run in --out from its newest checkpoint.
         device: Where to train.
         tensorboard: Write TensorBoard files into the run as well.
+        allow_partial: Take what fits of model.weights, for another number of classes.
     """
     from topseg.recipe import read_recipe
     from topseg.train.trainer import train
 
-    settings = read_recipe(recipe, overrides)
+    more = ["model.allow_partial=true"] if allow_partial else []
+    settings = read_recipe(recipe, [*overrides, *more], report=print)
     return train(settings, out, device=device, resume=resume, tensorboard=tensorboard)
 
 
@@ -52,13 +55,13 @@ def recipe(recipe: Path, /, *overrides: str) -> None:
     """Print a resolved recipe with the meaning of every field.
 
     Args:
-        recipe: The recipe (YAML).
+        recipe: The recipe (YAML), topseg's or PaddleSeg's.
         overrides: Changes to it, such as train.steps=500.
     """
     from topseg.config import explain
     from topseg.recipe import read_recipe
 
-    print(explain(read_recipe(recipe, overrides)))
+    print(explain(read_recipe(recipe, overrides, report=lambda line: print(f"# {line}"))))
 
 
 @app.command
@@ -75,3 +78,18 @@ def check(data: Path, /, *overrides: str) -> int:
     report = check(read_data(data, overrides))
     print(report.text())
     return 2 if report.errors else 0
+
+
+@app.command
+def compare_runs(a: Path, b: Path, /) -> int:
+    """Say whether two runs are equal bit by bit: weights, averages, losses, scores.
+
+    Args:
+        a: A run folder.
+        b: Another one.
+    """
+    from topseg.train.comparison import compare_runs
+
+    differences = compare_runs(a, b)
+    print("\n".join(differences) or f"{a} and {b} are equal bit by bit")
+    return 1 if differences else 0

@@ -34,6 +34,7 @@ def export(
     out: Path,
     formats: Annotated[tuple[str, ...], MANY] = ("onnx",),
     precision: Literal["fp32", "fp16"] = "fp32",
+    tail: Literal["outside", "graph"] = "outside",
     data: Path | None = None,
 ) -> None:
     """Write a bundle with graphs for other engines, each compared with torch on its own engine.
@@ -41,19 +42,26 @@ def export(
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
         out: The bundle to make.
-        formats: Any of torch, onnx, openvino, onnx-mask (one file that ends in masks).
+        formats: Any of torch, onnx, openvino, web (a folder that any web server can show).
         precision: Type the weights are stored in; arithmetic is float32 either way.
+        tail: "graph" writes one more ONNX file that ends in masks, for consumers that want that.
         data: A data set to compare the mIoU on as well (dataset.yaml, recipe or folder).
     """
     from topseg.data.dataset import open_dataset
     from topseg.exporting import export, proof_images
     from topseg.hub import open_model
     from topseg.recipe import read_data
+    from topseg.serve.page import write_page
 
     bundle = open_model(model)
     dataset = open_dataset(read_data(data), "val") if data is not None else None
+    graphs = [name for name in formats if name != "web"]
+    graphs += ["onnx"] if "web" in formats and "onnx" not in graphs else []
+    graphs += ["onnx-mask"] if tail == "graph" else []
     images = proof_images(bundle.metadata, dataset)
-    export(bundle, out, formats, images=images, precision=precision, dataset=dataset)
+    made = export(bundle, out, graphs, images=images, precision=precision, dataset=dataset)
+    if "web" in formats:
+        write_page({out.name: made}, out / "web")
 
 
 convert = App(name="convert", help="Bring weights in from other projects, and back.")
@@ -65,14 +73,14 @@ def weights(src: Path, dst: Path, /) -> None:
     """Convert a weight file: a bundle of it, or a file for another project.
 
     Args:
-        src: .pdparams, .zip (ImageNet backbones), .pth, .safetensors, or a bundle.
+        src: .pdparams, .zip (ImageNet backbones), .pth, .safetensors, or MODEL.
         dst: A name without a suffix for a bundle, or .pdparams, .pth, .safetensors.
     """
-    from topseg.hub import open_model
+    from topseg.hub import find_weights, open_model
     from topseg.interop import convert_weights
     from topseg.runtimes import open_runtime
 
-    written = convert_weights(src, dst)
+    written = convert_weights(find_weights(src) if dst.suffix else src, dst)
     if written.is_dir():
         open_runtime(open_model(written), "torch", device="cpu")
     print(f"{written}: written")

@@ -10,25 +10,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from topseg.geometry import Size
+
 
 class Masks(nn.Module):
-    """Bilinear upsampling to the input's size, then argmax.
+    """Bilinear upsampling, then argmax.
 
     Args:
         model: (B, H, W, C) uint8 -> (B, K, H/8, W/8) logits.
         num_classes: K; above 255 the masks are int32 instead of uint8.
+        size: (height, width) of the masks; None: the input's.
 
     Shape:
-        (B, H, W, C) uint8 -> (B, H, W) uint8
+        (B, H, W, C) uint8 -> (B, height, width) uint8
     """
 
-    def __init__(self, model: nn.Module, num_classes: int) -> None:
+    def __init__(self, model: nn.Module, num_classes: int, size: Size | None = None) -> None:
         super().__init__()
         self.model = model
+        self.size = size
         self.dtype = torch.uint8 if num_classes <= 255 else torch.int32
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give masks of the images' size."""
-        size = images.shape[1:3]
+        """Give masks."""
+        size = images.shape[1:3] if self.size is None else self.size
         logits = F.interpolate(self.model(images), size, mode="bilinear", align_corners=False)
         return logits.argmax(dim=1).to(self.dtype)  # (B, K, H, W) -> (B, H, W)

@@ -1,0 +1,122 @@
+"""From a JPEG to a mask of its size: the tail outside the graph beside the tail inside it.
+
+    python benchmarks/image_to_mask.py [--seconds 8]
+
+Tiny, 150 classes, a 1280x960 JPEG, the network at short side 512. Both ways take turns, in one
+process for each engine and number of threads; medians and minima in ms.
+"""
+
+import argparse
+import concurrent.futures
+import io
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from models import untrained, write_result
+from topseg.benchmark import draw_photo
+from topseg.bundle import Bundle
+from topseg.drawing import mask_png
+from topseg.graphs import Network, trace_onnx
+from topseg.images import read_image
+from topseg.models.masks import Masks
+from topseg.runtimes import open_runtime
+from topseg.upsample import upsample_argmax
+
+SIZE = (960, 1280)
+
+
+def write_naive(bundle: Bundle, path: Path) -> None:
+    """The graph whose own tail ends at the photo's size."""
+    network = Network(open_runtime(bundle, "torch", device="cpu"), bundle.metadata, "fp32")
+    masks = Masks(network.module, bundle.metadata.model.num_classes, SIZE)
+    path.write_bytes(trace_onnx(masks, 3, "masks").SerializeToString())
+
+
+def open_naive(engine: str, path: Path, threads: int) -> Callable[[Any], Any]:
+    if engine == "onnx":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+        return lambda batch: session.run(None, {"images": batch})[0]
+    import openvino
+
+    model = openvino.Core().read_model(io.BytesIO(path.read_bytes()))
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    request = openvino.compile_model(model, "CPU", options).create_infer_request()
+    return lambda batch: request.infer([batch], share_inputs=True)[0]
+
+
+def compare(
+    bundle: Bundle, photo: Path, naive: Path, engine: str, threads: int, seconds: float
+) -> dict[str, list[float]]:
+    cv2.setNumThreads(threads)
+    runtime = open_runtime(bundle, engine, device="cpu", threads=threads)
+    inside = open_naive(engine, naive, threads)
+    height, width = bundle.metadata.resize.network_size(SIZE)
+    times: dict[str, list[float]] = {k: [] for k in ("decode", "network", "ours", "inside")}
+    end = time.perf_counter() + seconds
+    while len(times["ours"]) < 5 or time.perf_counter() < end:
+        start = time.perf_counter()
+        pixels = read_image(photo)
+        decoded = time.perf_counter()
+        batch = cv2.resize(pixels, (width, height))[None]
+        resized = time.perf_counter()
+        logits = runtime(batch)
+        ran = time.perf_counter()
+        mask = upsample_argmax(logits[0], SIZE, threads)
+        png = mask_png(mask, bundle.metadata.labels)
+        done = time.perf_counter()
+        other = inside(cv2.resize(read_image(photo), (width, height))[None])[0]
+        mask_png(other, bundle.metadata.labels)
+        times["inside"].append(time.perf_counter() - done)
+        times["ours"].append(done - start)
+        times["decode"].append(decoded - start)
+        times["network"].append(ran - resized)
+        assert np.mean(mask == other) > 0.999
+        assert png
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=8)
+    arguments = parser.parse_args()
+    rows = [
+        "| engine | threads | decode | network | **image to mask, tail outside** | tail in the "
+        "graph | ratio | image to mask / (network + decode) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bundle = untrained("topformer_tiny", folder)
+        photo, naive = draw_photo(folder / "photo.jpg"), folder / "naive.onnx"
+        write_naive(bundle, naive)
+        context = multiprocessing.get_context("spawn")
+        for engine in ("onnx", "openvino"):
+            for threads in (1, 2):
+                with concurrent.futures.ProcessPoolExecutor(1, context) as alone:
+                    job = (bundle, photo, naive, engine, threads, arguments.seconds)
+                    times = alone.submit(compare, *job).result()
+                mid = {k: float(np.median(v)) * 1000 for k, v in times.items()}
+                low = {k: min(v) * 1000 for k, v in times.items()}
+                cell = {k: f"{mid[k]:.1f} ({low[k]:.1f})" for k in mid}
+                rows.append(
+                    f"| {engine} | {threads} | {cell['decode']} | {cell['network']} | "
+                    f"**{cell['ours']}** | {cell['inside']} | {mid['inside'] / mid['ours']:.1f}x | "
+                    f"{mid['ours'] / (mid['decode'] + mid['network']):.2f} |"
+                )
+    note = "Medians (minima) in ms. Both ways decode, resize and write the palette PNG."
+    write_result("image_to_mask", "From a 1280x960 JPEG to its mask", "\n".join([*rows, "", note]))
+
+
+if __name__ == "__main__":
+    main()
