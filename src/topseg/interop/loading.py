@@ -106,13 +106,13 @@ def _remedy(report: LoadReport) -> str:
         return (
             f"the file has {got} classes and the model {expected}: build it with "
             f"num_classes={got}, or load all but the class layer with allow_partial "
-            "(model.allow_partial=true in a recipe)"
+            "(--allow-partial, or model.allow_partial=true in a recipe)"
         )
     if report.misshaped or not report.matched:
         return "is it of another size (topformer_base, _small, _tiny) or channel count?"
     if all(name.startswith("decode_head.") for name in report.missing) and not report.unexpected:
         return "it is a backbone alone: take it as one (model.backbone_weights in a recipe)"
-    return "load what fits with allow_partial (model.allow_partial=true in a recipe)"
+    return "load what fits with allow_partial (--allow-partial, or model.allow_partial=true in a recipe)"
 
 
 def _some(names: Collection[str]) -> str:
