@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.cli.app import Device, Flag, app
+from topseg.cli.app import Device, Flag, app, show_progress
 
 
 @app.command
@@ -93,3 +93,19 @@ def compare_runs(a: Path, b: Path, /) -> int:
     differences = compare_runs(a, b)
     print("\n".join(differences) or f"{a} and {b} are equal bit by bit")
     return 1 if differences else 0
+
+
+@app.command
+def report(run: Path, /, *, out: Path, device: Device = "auto") -> None:
+    """Evaluate a run once more and write a report of one self-contained HTML file.
+
+    Args:
+        run: A run folder.
+        out: The file to write.
+        device: Where to run.
+    """
+    from topseg.report.run import report_run
+
+    with show_progress("evaluate") as progress:
+        scores = report_run(run, out, device=device, progress=progress)
+    print(f"{scores.summary()}\n{out}: written")
