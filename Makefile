@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NATIVE := setup.py $(wildcard native/*.cpp native/topseg/*.hpp)
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test page lint bench clean
 
 install: .venv/installed
 
@@ -19,6 +19,11 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# The engine of the page in a browser (needs node's npm).
+page: install
+	npm install --prefix build/page --no-save --ignore-scripts --silent onnxruntime-web@1.30.0
+	$(BIN)/python -m topseg.serve.page build/page/node_modules/onnxruntime-web
 
 lint: install
 	$(BIN)/ruff check
