@@ -1,5 +1,4 @@
-"""The compiled tail and lean loss. They are optional: where they cannot be built, NumPy and torch
-do their work.
+"""The compiled tail and lean loss; where they cannot be built, NumPy and torch do their work.
 
 Everything else about the package is in pyproject.toml.
 """

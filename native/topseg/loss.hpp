@@ -124,6 +124,15 @@ TOPSEG_INLINE float sum_of(const float* values, int padded) {
            ((part[1] + part[5]) + (part[3] + part[7]));
 }
 
+TOPSEG_INLINE float weighted_sum_of(const float* values, const float* weights, int padded) {
+    float part[lanes] = {};
+    for (int k = 0; k < padded; k += lanes)
+        for (int lane = 0; lane < lanes; ++lane)
+            part[lane] += values[k + lane] * weights[k + lane];
+    return ((part[0] + part[4]) + (part[2] + part[6])) +
+           ((part[1] + part[5]) + (part[3] + part[7]));
+}
+
 TOPSEG_INLINE float largest_of(const float* left, const float* right, int padded) {
     float part[lanes];
     std::fill_n(part, lanes, no_class);
@@ -221,11 +230,10 @@ TOPSEG_INLINE void run_line(const CrossEntropy& job, const tail::Axis& columns, 
             if (!measured) {
                 measured = true;
                 reference = largest_of(left, right, padded);
-                if (smoothing > 0)
-                    for (int k = 0; k < job.classes; ++k) {
-                        weighted_left += s.weights[k] * left[k];
-                        weighted_right += s.weights[k] * right[k];
-                    }
+                if (smoothing > 0) {
+                    weighted_left = weighted_sum_of(left, s.weights.data(), padded);
+                    weighted_right = weighted_sum_of(right, s.weights.data(), padded);
+                }
             }
             // The cell's largest logit serves all its pixels, unless it is so far above the largest
             // of one of them that exponentials vanish.
