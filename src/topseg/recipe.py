@@ -76,6 +76,8 @@ class TrainConfig:
     """Steps between evaluations on the val split."""
     save_every: Natural = 1000
     """Steps between checkpoints."""
+    early_stop: Natural | None = None
+    """Stop after this many evaluations in a row without a better mIoU; null: never."""
     keep: Natural = 3
     """Newest checkpoints to keep (the best is kept apart)."""
     augment: tuple[Transform, ...] = ()

@@ -1,5 +1,6 @@
 """A data set of a few small pictures, and recipes that train on it in a second."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,20 @@ class SmallNet(nn.Module):
         return logits
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _fast() -> Iterator[None]:
+@contextlib.contextmanager
+def small_nets() -> Iterator[None]:
+    """Train small networks on one thread; leave nothing of it to other tests."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "create_model", SmallNet)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast() -> Iterator[None]:
+    with small_nets():
         yield
 
 
@@ -99,7 +109,8 @@ def whole_run(make_recipe: MakeRecipe, tmp_path_factory: pytest.TempPathFactory)
     from topseg.train.trainer import train
 
     run = tmp_path_factory.mktemp("runs") / "whole"
-    assert train(make_recipe(), run, device="cpu") == 0
+    with small_nets():
+        assert train(make_recipe(), run, device="cpu") == 0
     return run
 
 

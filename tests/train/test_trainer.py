@@ -115,6 +115,25 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_stops_early_and_knows_it_on_resume(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topseg.metrics.Scores.miou", 0.5)  # the first is the best
+    rule = {"steps": 6, "eval_every": 1, "early_stop": 2}
+    assert train(make_recipe(train=rule), tmp_path / "run") == 0
+    state = json.loads((tmp_path / "run/checkpoints/step_00000003/state.json").read_text())
+    assert (state["step"], state["stale"]) == (3, 2)
+    assert train(make_recipe(train=rule), tmp_path / "run", resume=True) == 0
+    assert not (tmp_path / "run/checkpoints/step_00000004").exists()
+    assert train(make_recipe(train=rule | {"early_stop": 4}), tmp_path / "run", resume=True) == 0
+    assert (tmp_path / "run/checkpoints/step_00000005").exists()
+
+
+def test_bundles_do_not_tell_where_the_data_lay(whole_run: Path, data: Path) -> None:
+    assert str(data) in (whole_run / "recipe.yaml").read_text()
+    assert str(data) not in (whole_run / "best" / "metadata.json").read_text()
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision(precision: str, make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = make_recipe(train={"steps": 2, "precision": precision}, optim={"clip_norm": 1.0})

@@ -112,7 +112,10 @@ def _remedy(report: LoadReport) -> str:
         return "is it of another size (topformer_base, _small, _tiny) or channel count?"
     if all(name.startswith("decode_head.") for name in report.missing) and not report.unexpected:
         return "it is a backbone alone: take it as one (model.backbone_weights in a recipe)"
-    return "load what fits with allow_partial (--allow-partial, or model.allow_partial=true in a recipe)"
+    return (
+        "load what fits with allow_partial (--allow-partial, or model.allow_partial=true in a "
+        "recipe)"
+    )
 
 
 def _some(names: Collection[str]) -> str:

@@ -29,7 +29,7 @@ _FREE = frozenset(
     {
         "data.root",
         *(f"train.{key}" for key in ("steps", "workers", "log_every", "eval_every")),
-        *(f"train.{key}" for key in ("save_every", "keep")),
+        *(f"train.{key}" for key in ("save_every", "keep", "early_stop")),
     }
 )
 

@@ -36,6 +36,7 @@ class TrainState:
         step: Steps done.
         evaluated: Step of the last evaluation.
         best: Highest mIoU so far.
+        stale: Evaluations since it was reached.
         losses: Losses since the last logged step.
     """
 
@@ -46,6 +47,7 @@ class TrainState:
     step: int = 0
     evaluated: int = 0
     best: float | None = None
+    stale: int = 0
     losses: list[float] = field(default_factory=list)
 
     @classmethod
@@ -103,6 +105,7 @@ class TrainState:
             "step": self.step,
             "evaluated": self.evaluated,
             "best": self.best,
+            "stale": self.stale,
             "losses": self.losses,
             "scaler": self.scaler.state_dict(),
         }
@@ -130,7 +133,7 @@ class TrainState:
                     )
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.evaluated = state["step"], state["evaluated"]
-        self.best, self.losses = state["best"], state["losses"]
+        self.best, self.stale, self.losses = state["best"], state["stale"], state["losses"]
 
 
 def seed_torch(seed: int, *place: int) -> None:

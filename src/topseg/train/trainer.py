@@ -9,6 +9,7 @@ checkpoint: a run that was stopped and resumed ends with the weights of one that
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -150,14 +151,16 @@ class Trainer:
                 stopping = self.world.any(stop.code != 0)
                 if not stopping and self._due(config.eval_every) and state.evaluated != state.step:
                     stopping = not self._evaluate(stop)
-                if (stopping or self._due(config.save_every)) and self.saved != state.step:
+                ended = state.step == config.steps or state.stale == config.early_stop
+                due = stopping or ended or self._due(config.save_every)
+                if due and self.saved != state.step:
                     self._save()
                     if self.world.main:
                         prune(self.out, config.keep)
                 if stopping:
                     self.log.say(f"stopped after step {state.step}; go on with --resume")
                     return stop.code or 143
-                if state.step == config.steps:
+                if ended:
                     best = "" if state.best is None else f", best mIoU {state.best:.4f}"
                     self.log.say(f"{self.out}: {state.step} steps done{best}")
                     return 0
@@ -227,8 +230,9 @@ class Trainer:
             return False
         state.evaluated, self.saved = state.step, -1
         self.log.scores(state.step, scores)
+        state.stale += 1
         if scores.miou > (-math.inf if state.best is None else state.best):
-            state.best = scores.miou
+            state.best, state.stale = scores.miou, 0
             if self.world.main:
                 measured = {"step": state.step, "miou": scores.miou, "accuracy": scores.accuracy}
                 with new_folder(self.out / "best") as best:
@@ -260,6 +264,9 @@ class Trainer:
 
     def _metadata(self, **more: object) -> Metadata:
         labels, model = self.data.labels, self.recipe.model
+        # Bundles travel: where the data lay on this machine is nobody's business.
+        data = dataclasses.replace(self.recipe.data, root=Path(self.recipe.data.root).name)
+        recipe = dataclasses.replace(self.recipe, data=data)
         return Metadata(
             model=Architecture(
                 name=model.name,
@@ -271,6 +278,6 @@ class Trainer:
             palette=labels.palette,
             input=self.recipe.input,
             resize=self.recipe.resize,
-            recipe=to_tree(self.recipe),
+            recipe=to_tree(recipe),
             **more,  # type: ignore[arg-type]
         )
