@@ -50,7 +50,11 @@ def open_naive(engine: str, path: Path, threads: int) -> Callable[[Any], Any]:
     import openvino
 
     model = openvino.Core().read_model(io.BytesIO(path.read_bytes()))
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+    }
     request = openvino.compile_model(model, "CPU", options).create_infer_request()
     return lambda batch: request.infer([batch], share_inputs=True)[0]
 
@@ -81,7 +85,8 @@ def compare(
         times["ours"].append(done - start)
         times["decode"].append(decoded - start)
         times["network"].append(ran - resized)
-        assert np.mean(mask == other) > 0.999
+        if (agreement := np.mean(mask == other)) < 0.999:
+            raise SystemExit(f"{engine}: the masks agree on {agreement:.2%} of the pixels alone")
         assert png
     return times
 
