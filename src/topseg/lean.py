@@ -202,7 +202,8 @@ def _by_bands(
     together, (h, K, W), so that one product makes a band and softmax runs along whole rows.
     """
     K, (H, W), device = logits.shape[1], job.target.shape[1:], logits.device
-    (down, low), (across, _) = _bilinear(logits.shape[2], H), _bilinear(logits.shape[3], W)
+    down, low = bilinear_matrix(logits.shape[2], H)
+    across, _ = bilinear_matrix(logits.shape[3], W)
     down, across = down.to(device), across.to(device)
     weights = torch.ones(K, device=device) if job.weights is None else job.weights
     spread = job.smoothing / K  # of the target's 1, to every class
@@ -245,8 +246,8 @@ def _by_bands(
     return total, count
 
 
-def _bilinear(n: int, N: int) -> tuple[Tensor, list[int]]:
-    """Matrix (N, n) that interpolates n samples to N, and the lower sample of each of the N."""
+def bilinear_matrix(n: int, N: int) -> tuple[Tensor, list[int]]:
+    """Give the matrix (N, n) that interpolates n samples to N, and the lower sample of each."""
     place = ((torch.arange(N, dtype=torch.float64) + 0.5) * n / N - 0.5).clamp(0)
     low = place.long().clamp(max=n - 1)
     share = (place - low).clamp(max=1).float().unsqueeze(1)
