@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from topseg.errors import InputError
-from topseg.images import is_whole, read_image, read_size
+from topseg.images import decode_image, is_whole, read_image, read_size
 
 Array = NDArray[np.uint8]
 
@@ -171,3 +171,12 @@ def test_wrong_arrays(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "c.png")
     with pytest.raises(InputError, match="got 3 channels, expected 4"):
         read_image(tmp_path / "c.png", channels=4)
+
+
+def test_bytes_are_read_as_their_file_is(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    np.testing.assert_array_equal(decode_image(data, "body"), noise)
+    with pytest.raises(InputError, match="body: truncated"):
+        decode_image(data[:-20], "body")

@@ -43,13 +43,25 @@ def read_image(path: str | Path, channels: int = 3, scale: float | None = None) 
             8 bits without a scale.
     """
     path = Path(path)
-    is_array = path.suffix.lower() == ".npy"
-    image = _read_array(path) if is_array else _decode(path, channels)
-    if image.shape[2] != channels:
-        raise InputError(
-            f"{path}: got {image.shape[2]} channels, expected {channels} (model.in_channels)"
-        )
-    return _to_bytes(image, path, scale)
+    if path.suffix.lower() == ".npy":
+        return _checked(_read_array(path), str(path), channels, scale)
+    return decode_image(read_bytes(path), str(path), channels, scale)
+
+
+def decode_image(data: bytes, name: str, channels: int = 3, scale: float | None = None) -> Image:
+    """Decode the bytes of an image file as :func:`read_image` does.
+
+    Args:
+        data: The file's content.
+        name: What errors call it.
+        channels: C.
+        scale: Factor from 16-bit or float values to 0..255.
+
+    Raises:
+        InputError: Not an image, truncated, another channel count, or more than 8 bits without a
+            scale.
+    """
+    return _checked(_decode(data, name, channels), name, channels, scale)
 
 
 def read_size(path: str | Path) -> Size:
@@ -111,13 +123,12 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def _decode(path: Path, channels: int) -> NDArray[Any]:
+def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
     """Decode to (H, W, C), values as they are in the file."""
     import cv2
 
-    data = read_bytes(path)
     if not is_whole(data):
-        raise InputError(f"{path}: truncated, the end of the image is missing; get the file again")
+        raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")
     flags = {
         1: cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
         3: cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH,
@@ -127,7 +138,7 @@ def _decode(path: Path, channels: int) -> NDArray[Any]:
     except cv2.error:
         image = None
     if image is None:
-        raise InputError(f"{path}: not readable as an image; damaged, or no image format")
+        raise InputError(f"{name}: not readable as an image; damaged, or no image format")
     image = np.atleast_3d(image)
     if channels == 3:  # not by IMREAD_COLOR_RGB: OpenCV 5.0 scrambles 16-bit TIFF under it
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -163,14 +174,19 @@ def _read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
     return np.atleast_3d(array)
 
 
-def _to_bytes(image: NDArray[Any], path: Path, scale: float | None) -> Image:
+def _checked(image: NDArray[Any], name: str, channels: int, scale: float | None) -> Image:
+    """Give (H, W, C) uint8, or say what is in the way."""
+    if image.shape[2] != channels:
+        raise InputError(
+            f"{name}: got {image.shape[2]} channels, expected {channels} (model.in_channels)"
+        )
     if image.dtype == np.uint8:
         return np.ascontiguousarray(image)
     if image.dtype.kind not in "uif":
-        raise InputError(f"{path}: got {image.dtype} values, expected numbers")
+        raise InputError(f"{name}: got {image.dtype} values, expected numbers")
     if scale is None:
         raise InputError(
-            f"{path}: got {image.dtype} values, expected 8-bit; set input.scale to the factor that "
+            f"{name}: got {image.dtype} values, expected 8-bit; set input.scale to the factor that "
             "brings them to 0..255 (16-bit: 0.00389, 12-bit: 0.0623)"
         )
     scaled = np.nan_to_num(image.astype(np.float32) * np.float32(scale))
