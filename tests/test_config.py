@@ -13,6 +13,8 @@ from topseg.errors import InputError
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Inner:
+    """A part."""
+
     rate: Annotated[float, Field(gt=0)] = 0.1
     """How fast,
     and how far."""
@@ -26,6 +28,8 @@ class Outer:
     """The inner part."""
     size: tuple[int, int] = (1, 2)
     """Both sides."""
+    parts: tuple[Inner, ...] = ()
+    """Further parts."""
 
 
 def write(path: Path, text: str) -> Path:
@@ -89,7 +93,8 @@ def test_bad_yaml_is_named(tmp_path: Path, text: str, problem: str) -> None:
 
 
 def test_yaml_reads_back_equal_and_explains_every_field(tmp_path: Path) -> None:
-    outer = Outer(inner=Inner(rate=2.5, kind="b"))
+    outer = Outer(inner=Inner(rate=2.5, kind="b"), parts=(Inner(), Inner(rate=3)))
     for text in (to_yaml(outer), explain(outer)):
         assert build(Outer, read_yaml(write(tmp_path / "a.yaml", text)), "a") == outer
     assert "  # How fast,\n  # and how far.\n  rate: 2.5" in explain(outer)
+    assert "- # A part.\n  # How fast,\n  # and how far.\n  rate: 3.0" in explain(outer)

@@ -24,6 +24,7 @@ def test_a_recipe_reads_back_as_it_was_written(tmp_path: Path) -> None:
             f"train: {{augment: {entries}, ema: 0.99}}",
             "optim: {lr: 1e-4}",
             "data: {classes: [x, y], label_map: {3: ignore, 4: 1}}",
+            "loss: [{name: dice}, {name: ohem, class_weights: inverse_log}]",
         )
     )
     assert recipe.optim.lr == 0.0001  # YAML alone reads text there
@@ -51,12 +52,15 @@ def test_paths_are_relative_to_where_they_are_written(
         tmp_path / "far/base.yaml",
         "data: {root: ../photos}",
         "model: {weights: w/a.pth, backbone_weights: some-name}",
+        "distill: {teacher: topformer-name, cache: logits}",
     )
     child = write(tmp_path / "child.yaml", "base: far/base.yaml")
     recipe = read_recipe(child)
     assert recipe.data.root == str(tmp_path / "photos")
     assert recipe.model.weights == str(tmp_path / "far/w/a.pth")  # though it is not there yet
     assert recipe.model.backbone_weights == "some-name"
+    assert recipe.distill.teacher == "topformer-name"
+    assert recipe.distill.cache == str(tmp_path / "far/logits")
     write(tmp_path / "far/some-name")
     assert read_recipe(child).model.backbone_weights == str(tmp_path / "far/some-name")
     monkeypatch.chdir(tmp_path / "far")
@@ -69,7 +73,8 @@ def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "model: {nam: topformer_tiny}",
         "optim: {lr: fast}",
         "train: {augment: [{name: pad_crop, category_max_ratio: 2}]}",
-        "loss: [{name: cross_entropy, mean_over: some}]",
+        "loss: [{name: cross_entropy, mean_over: some}, {name: ohme}, "
+        "{name: ohem, class_weights: median, min_keep: 3}, {name: focal, class_weights: [1, 0]}]",
         "schedule: {decay_from: end}",
     )
     with pytest.raises(InputError) as caught:
@@ -80,7 +85,13 @@ def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "expected a number less than or equal to 1.0",
         "wrong.yaml: optim.lr: got 'fast', expected a number",
         "wrong.yaml: schedule.decay_from: got 'end', expected 'warmup' or 'start'",
-        "wrong.yaml: loss.0.mean_over: got 'some', expected 'labelled' or 'all'",
+        "wrong.yaml: loss.0.cross_entropy.mean_over: got 'some', expected 'labelled' or 'all'",
+        "wrong.yaml: loss.1: got name 'ohme', did you mean 'ohem'?",
+        "wrong.yaml: loss.2.ohem.class_weights.rule: got 'median', expected 'median_frequency', "
+        "'sqrt_median_frequency' or 'inverse_log'",
+        "wrong.yaml: loss.2.ohem.min_keep: unknown key, did you mean 'min_kept'?",
+        "wrong.yaml: loss.3.focal.class_weights.numbers.1: got 0, expected a number greater than "
+        "0.0",
     ]
 
 
@@ -89,6 +100,7 @@ def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
     [
         (["train.crop=[100, 64]"], r"train.crop: got \[100, 64\], expected multiples of 32"),
         (["train.accumulate=3"], "train.accumulate: 3 does not divide train.batch_size 16"),
+        (["schedule.name=one_cycle"], "one_cycle starts with a warm-up; 30 % .* usual: 6000"),
         (["schedule.warmup_steps=20000"], "schedule.warmup_steps: got 20000, expected fewer than"),
         (["train.steps"], "override 'train.steps': expected key=value"),
     ],

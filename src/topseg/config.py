@@ -161,6 +161,12 @@ def _explained(section: Any, indent: str) -> Iterator[str]:
             yield f"{indent}{field.name}:"
             yield from _explained(value, indent + "  ")
             continue
+        if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            yield f"{indent}{field.name}:"
+            for item in value:
+                yield f"{indent}- # {(type(item).__doc__ or '').strip().splitlines()[0]}"
+                yield from _explained(item, indent + "  ")
+            continue
         text = _dump({field.name: to_tree(value)}).rstrip("\n")
         yield from (f"{indent}{line}" for line in text.splitlines())
 

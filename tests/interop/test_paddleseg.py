@@ -17,7 +17,14 @@ from topseg.data.transforms import Distort, Flip, PadCrop, RandomScale, Resize, 
 from topseg.errors import InputError
 from topseg.geometry import ResizeRule
 from topseg.interop.paddleseg import is_paddleseg, translate
-from topseg.recipe import LossConfig, OptimConfig, Recipe, ScheduleConfig, read_data, read_recipe
+from topseg.recipe import (
+    CrossEntropyConfig,
+    OptimConfig,
+    Recipe,
+    ScheduleConfig,
+    read_data,
+    read_recipe,
+)
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NORMALIZE = "{type: Normalize, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}"
@@ -248,12 +255,12 @@ def test_optimizers_and_schedules(make: Callable[..., Path]) -> None:
 def test_losses(make: Callable[..., Path]) -> None:
     weights = ", ".join(["2"] * 150)
     more = f"loss: {{types: [{{type: CrossEntropyLoss, weight: [{weights}]}}], coef: [0.5]}}"
-    assert changed(make, more).loss == (LossConfig(weight=0.5, class_weights=(2.0,) * 150),)
+    assert changed(make, more).loss == (CrossEntropyConfig(weight=0.5, class_weights=(2.0,) * 150),)
     every = "{type: CrossEntropyLoss, avg_non_ignore: False, ignore_index: 255}"
     mixed = f"{{type: MixedLoss, losses: [{every}, {{type: CrossEntropyLoss}}], coef: [0.8, 0.2]}}"
     assert changed(make, f"loss: {{types: [{mixed}], coef: [2]}}").loss == (
-        LossConfig(weight=1.6, mean_over="all"),
-        LossConfig(weight=0.4),
+        CrossEntropyConfig(weight=1.6, mean_over="all"),
+        CrossEntropyConfig(weight=0.4),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +21,11 @@ from torch import Tensor, nn
 from topseg.bundle import WEIGHTS, Architecture, Metadata, write_metadata
 from topseg.config import to_tree
 from topseg.data.dataset import Dataset, open_dataset
+from topseg.data.frequency import class_weights, count_pixels
 from topseg.errors import InputError
-from topseg.labels import LabelSet
-from topseg.losses import CrossEntropy, Loss, count_all, total_loss
+from topseg.losses import Loss, count_all, total_loss
 from topseg.models.normalize import Normalize
-from topseg.recipe import LossConfig, Recipe, num_classes_of
+from topseg.recipe import Recipe, num_classes_of
 from topseg.train.checkpoint import (
     load_checkpoint,
     new_folder,
@@ -47,6 +48,7 @@ from topseg.train.run import (
 from topseg.train.schedule import learning_rate
 from topseg.train.state import TrainState, seed_torch
 from topseg.train.stop import StopSignal
+from topseg.train.terms import make_loss
 from topseg.train.validation import validate
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -88,7 +90,10 @@ def train(
         )
         num_classes = num_classes_of(recipe, data.labels.num_classes)
         check_batches(recipe, data, world)
-        terms = [make_loss(config, data.labels) for config in recipe.loss]
+        weigh = functools.cache(
+            lambda rule: world.first(lambda: class_weights(count_pixels(recipe.data), rule))
+        )
+        terms = [make_loss(config, data.labels, weigh) for config in recipe.loss]
         state = TrainState.create(recipe, num_classes, world)
         folder = world.first(lambda: open_run(out, recipe, resume, print))
         notes = {"data": describe_data(data), "environment": describe_environment(world)}
@@ -104,21 +109,6 @@ def train(
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
             trainer = Trainer(recipe, out, world, data, val, terms, state, log, notes)
             return trainer.run(stop)
-
-
-def make_loss(config: LossConfig, labels: LabelSet) -> Loss:
-    """Build a term of the loss.
-
-    Raises:
-        InputError: Its settings do not fit the classes.
-    """
-    return CrossEntropy(
-        labels.num_classes,
-        labels.ignore_index,
-        class_weights=config.class_weights,
-        weight=config.weight,
-        mean_over=config.mean_over,
-    )
 
 
 class Trainer:

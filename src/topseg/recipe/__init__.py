@@ -22,6 +22,7 @@ from topseg.data.transforms import Transform
 from topseg.errors import InputError
 from topseg.geometry import ResizeRule
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
+from topseg.recipe.loss import CrossEntropyConfig, DistillConfig, LossConfig
 
 Positive = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=1)]
@@ -70,6 +71,16 @@ class TrainConfig:
     """Parts that a step's batch is cut into, to fit memory; the gradient is the whole batch's."""
     ema: Fraction | None = None
     """Decay of the moving average (weights and statistics) that is evaluated; null: none."""
+    aux_strides: tuple[Literal[4, 8, 16, 32], ...] = ()
+    """Strides of the pyramid's maps that get a head of their own while training, which learns by
+    the same loss; no bundle has them."""
+    aux_weight: Positive = 0.4
+    """Factor of each such head's loss."""
+    compile: bool = False
+    """Compile the network (torch.compile); the first step takes a minute or more."""
+    deterministic: bool = False
+    """Refuse operations whose result may vary from run to run on a GPU, at some cost in speed; on a
+    CPU they never vary."""
     log_every: Natural = 10
     """Steps between lines of the log."""
     eval_every: Natural = 1000
@@ -80,6 +91,10 @@ class TrainConfig:
     """Stop after this many evaluations in a row without a better mIoU; null: never."""
     keep: Natural = 3
     """Newest checkpoints to keep (the best is kept apart)."""
+    keep_best: Natural = 1
+    """Weights of the best evaluations to keep; above 1 also in top/, ready to be averaged."""
+    samples: Annotated[int, Field(ge=0)] = 0
+    """Validation images to draw at every evaluation into samples/: truth left, prediction right."""
     augment: tuple[Transform, ...] = ()
     """Transforms of a training sample, in order; the crop is 'pad_crop'."""
 
@@ -105,34 +120,20 @@ class OptimConfig:
 class ScheduleConfig:
     """The learning rate as a function of the step."""
 
-    name: Literal["poly"] = "poly"
-    """Shape of the decay."""
+    name: Literal["poly", "cosine", "one_cycle"] = "poly"
+    """Shape of the decay; one_cycle is cosine after a warm-up that is a cosine too, of usually 30 %
+    of the steps."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps of linear warm-up."""
+    """Steps of warm-up, linear but for one_cycle."""
     warmup_lr: Annotated[float, Field(ge=0)] = 1e-6
     """Learning rate at step 0 of the warm-up."""
     power: Positive = 1.0
-    """Exponent of the polynomial decay."""
+    """Exponent of poly."""
     end_lr: Annotated[float, Field(ge=0)] = 0.0
     """Learning rate after the last step."""
     decay_from: Literal["warmup", "start"] = "warmup"
     """Where the decay begins: at the end of the 'warmup' (PaddleSeg), or at the 'start', the
     warm-up being a factor on it (official code)."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class LossConfig:
-    """One term of the loss."""
-
-    name: Literal["cross_entropy"] = "cross_entropy"
-    """Which loss."""
-    weight: Positive = 1.0
-    """Factor of this term in the sum."""
-    class_weights: tuple[Positive, ...] | None = None
-    """One factor a class; null: all equal."""
-    mean_over: Literal["labelled", "all"] = "labelled"
-    """Pixels that the mean runs over: those with a class, each as much as it weighs (PaddleSeg), or
-    'all' of them, so that sparsely labelled batches count less (official code)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -153,8 +154,10 @@ class Recipe:
     """The optimizer."""
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     """The learning rate over time."""
-    loss: Annotated[tuple[LossConfig, ...], Field(min_length=1)] = (LossConfig(),)
-    """The terms of the loss."""
+    loss: Annotated[tuple[LossConfig, ...], Field(min_length=1)] = (CrossEntropyConfig(),)
+    """The terms of the loss, added up: cross_entropy, ohem, focal, dice, lovasz."""
+    distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
+    """A teacher to learn from as well."""
     resize: ResizeRule = dataclasses.field(default_factory=ResizeRule)
     """How an image becomes the network's input in evaluation and prediction."""
 
@@ -178,6 +181,11 @@ class Recipe:
             problems.append(
                 f"schedule.warmup_steps: got {self.schedule.warmup_steps}, "
                 f"expected fewer than train.steps ({self.train.steps})"
+            )
+        if self.schedule.name == "one_cycle" and not self.schedule.warmup_steps:
+            problems.append(
+                "schedule.warmup_steps: got 0, but one_cycle starts with a warm-up; "
+                f"30 % of the steps are usual: {round(0.3 * self.train.steps)}"
             )
         if problems:
             raise InputError("\n".join(dict.fromkeys(problems)))
@@ -220,6 +228,14 @@ def read_data(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
     return build(DataConfig, override({**tree, "root": folder}, overrides), path.name)
 
 
+_PATHS = (
+    ("model", "weights"),
+    ("model", "backbone_weights"),
+    ("distill", "teacher"),
+    ("distill", "cache"),
+)
+
+
 def _anchor(tree: Tree, path: Path, report: Callable[[str], None] | None = None) -> Tree:
     """Make the paths of one recipe file absolute (a weight may also be a bare MODEL name)."""
     folder = path.parent
@@ -229,13 +245,16 @@ def _anchor(tree: Tree, path: Path, report: Callable[[str], None] | None = None)
         if report is not None:
             for line in notes:
                 report(f"{path.name}: {line}")
-    data, model = tree.get("data"), tree.get("model")
+    data = tree.get("data")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
         tree = merge(tree, {"data": {"root": str((folder / data["root"]).resolve())}})
-    for key in ("weights", "backbone_weights"):
-        value = model.get(key) if isinstance(model, dict) else None
-        if isinstance(value, str) and ("/" in value or (folder / value).exists()):
-            tree = merge(tree, {"model": {key: str((folder / value).resolve())}})
+    for section, key in _PATHS:
+        inner = tree.get(section)
+        value = inner.get(key) if isinstance(inner, dict) else None
+        if not isinstance(value, str):
+            continue
+        if key == "cache" or "/" in value or (folder / value).exists():
+            tree = merge(tree, {section: {key: str((folder / value).resolve())}})
     return tree
 
 
