@@ -282,11 +282,15 @@ class Backbone(nn.Module):
         self.SIM = nn.ModuleList([nn.Identity(), *injections])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        pyramid = self.tpm(x)
+        return self.inject(self.tpm(x))
+
+    def inject(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """Do all that follows the pyramid."""
         tokens = pool_tokens(pyramid, self.pool)  # (B, C1 + C2 + C3 + C4, H/64, W/64)
         if self.training and tokens[:, 0].numel() == 1:
+            H, W = (4 * side for side in pyramid[0].shape[2:])
             raise InputError(
-                f"model: a batch of 1 at {x.shape[2]}x{x.shape[3]} has one token, and batch norm "
+                f"model: a batch of 1 at {H}x{W} has one token, and batch norm "
                 "needs two values a channel to train; take a larger batch_size or crop"
             )
         parts = self.trans(tokens).split(self.channels, dim=1)

@@ -17,13 +17,15 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     """Build the optimizer.
 
     Args:
-        model: Its parameters below ``backbone.`` take the multiplier.
+        model: A network or a ``Learner``; the network's parameters below ``backbone.`` take the
+            multiplier.
         config: The recipe's section.
     """
     backbone: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        (backbone if name.startswith("backbone.") else rest).append(parameter)
+        of_backbone = name.removeprefix("model.").startswith("backbone.")
+        (backbone if of_backbone else rest).append(parameter)
     groups = [
         {"params": backbone, "lr_mult": config.backbone_lr_mult},
         {"params": rest, "lr_mult": 1.0},

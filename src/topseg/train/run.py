@@ -28,8 +28,9 @@ RECIPE = "recipe.yaml"
 _FREE = frozenset(
     {
         "data.root",
+        "distill.cache",
         *(f"train.{key}" for key in ("steps", "workers", "log_every", "eval_every")),
-        *(f"train.{key}" for key in ("save_every", "keep", "early_stop")),
+        *(f"train.{key}" for key in ("save_every", "keep", "early_stop", "samples")),
     }
 )
 

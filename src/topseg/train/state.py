@@ -18,6 +18,7 @@ from topseg.recipe import Recipe
 from topseg.train.checkpoint import Checkpoint, Tensors
 from topseg.train.distributed import World
 from topseg.train.ema import Ema
+from topseg.train.learner import Learner
 from topseg.train.optim import make_optimizer
 
 
@@ -29,8 +30,8 @@ class TrainState:
     state of their own.
 
     Attributes:
-        model: The network.
-        ema: Its moving average, where the recipe wants one.
+        learner: The network, and what is trained beside it.
+        ema: The network's moving average, where the recipe wants one.
         optimizer: Moments a parameter.
         scaler: Factor that keeps float16 gradients in range.
         step: Steps done.
@@ -40,7 +41,7 @@ class TrainState:
         losses: Losses since the last logged step.
     """
 
-    model: nn.Module
+    learner: Learner
     ema: Ema | None
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
@@ -75,16 +76,22 @@ class TrainState:
             reports[config.weights] = load_weights(model, file, allow_partial=part)
         for name, report in reports.items() if world.main else ():
             print(f"{name}: {report}")
+        learner = Learner(model, recipe.train.aux_strides, num_classes)
         if world.size > 1 and world.device.type == "cuda":
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call]
         # Images arrive as channels-last bytes; convolutions are a quarter faster that way on a CPU.
-        model = model.to(world.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        learner = learner.to(world.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         return cls(
-            model,
-            Ema(model, recipe.train.ema) if recipe.train.ema is not None else None,
-            make_optimizer(model, recipe.optim),
+            learner,
+            Ema(learner.model, recipe.train.ema) if recipe.train.ema is not None else None,
+            make_optimizer(learner, recipe.optim),
             torch.amp.GradScaler(world.device.type, enabled=recipe.train.precision == "fp16"),
         )
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self.learner.model
 
     @property
     def shown(self) -> nn.Module:
@@ -94,11 +101,13 @@ class TrainState:
     def pack(self, **notes: Any) -> Checkpoint:
         """Give the state as a checkpoint, with notes about the run beside it."""
         tensors: dict[str, Tensors] = {"model": self.model.state_dict()}
+        if self.learner.heads:
+            tensors["heads"] = self.learner.heads.state_dict()
         if self.ema is not None:
             tensors["ema"] = self.ema.model.state_dict()
         tensors["optimizer"] = {
-            f"{name}.{key}": value
-            for name, parameter in self.model.named_parameters()
+            f"{name.removeprefix('model.')}.{key}": value
+            for name, parameter in self.learner.named_parameters()
             for key, value in self.optimizer.state.get(parameter, {}).items()
         }
         state = {
@@ -120,12 +129,14 @@ class TrainState:
         tensors, state = checkpoint.tensors, checkpoint.state
         try:
             self.model.load_state_dict(tensors["model"])
+            if self.learner.heads:
+                self.learner.heads.load_state_dict(tensors["heads"])
             if self.ema is not None:
                 self.ema.model.load_state_dict(tensors["ema"])
         except (KeyError, RuntimeError) as error:
             raise InputError(f"checkpoint: does not fit the recipe's network ({error})") from None
-        for name, parameter in self.model.named_parameters():
-            prefix = f"{name}."
+        for name, parameter in self.learner.named_parameters():
+            prefix = f"{name.removeprefix('model.')}."
             for key, value in tensors["optimizer"].items():
                 if key.startswith(prefix) and "." not in key.removeprefix(prefix):
                     self.optimizer.state[parameter][key.removeprefix(prefix)] = _like(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,9 +20,7 @@ from torch import Tensor, nn
 from topseg.bundle import WEIGHTS, Architecture, Metadata, write_metadata
 from topseg.config import to_tree
 from topseg.data.dataset import Dataset, open_dataset
-from topseg.data.frequency import class_weights, count_pixels
 from topseg.errors import InputError
-from topseg.losses import Loss, count_all, total_loss
 from topseg.models.normalize import Normalize
 from topseg.recipe import Recipe, num_classes_of
 from topseg.train.checkpoint import (
@@ -33,10 +30,12 @@ from topseg.train.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
+from topseg.train.determinism import determinism
 from topseg.train.distributed import World, join_world
 from topseg.train.loader import StepBatches, TensorBatch, check_batches, load_batches
 from topseg.train.log import Log
 from topseg.train.meter import Meter
+from topseg.train.objective import Objective, make_objective
 from topseg.train.optim import set_lr
 from topseg.train.run import (
     check_data,
@@ -48,7 +47,6 @@ from topseg.train.run import (
 from topseg.train.schedule import learning_rate
 from topseg.train.state import TrainState, seed_torch
 from topseg.train.stop import StopSignal
-from topseg.train.terms import make_loss
 from topseg.train.validation import validate
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -81,7 +79,7 @@ def train(
         InputError: Something in the recipe, the data or the folder cannot be used, or a loss that
             is not finite (the steps before it are saved).
     """
-    with join_world(device) as world, StopSignal() as stop:
+    with join_world(device) as world, StopSignal() as stop, determinism(recipe.train.deterministic):
         data, val = (
             open_dataset(
                 recipe.data, split, channels=recipe.model.in_channels, scale=recipe.input.scale
@@ -90,10 +88,7 @@ def train(
         )
         num_classes = num_classes_of(recipe, data.labels.num_classes)
         check_batches(recipe, data, world)
-        weigh = functools.cache(
-            lambda rule: world.first(lambda: class_weights(count_pixels(recipe.data), rule))
-        )
-        terms = [make_loss(config, data.labels, weigh) for config in recipe.loss]
+        objective = make_objective(recipe, data.labels, world)
         state = TrainState.create(recipe, num_classes, world)
         folder = world.first(lambda: open_run(out, recipe, resume, print))
         notes = {"data": describe_data(data), "environment": describe_environment(world)}
@@ -107,7 +102,7 @@ def train(
             if folder is not None:
                 log.say(f"{out}: going on after step {state.step}")
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
-            trainer = Trainer(recipe, out, world, data, val, terms, state, log, notes)
+            trainer = Trainer(recipe, out, world, data, val, objective, state, log, notes)
             return trainer.run(stop)
 
 
@@ -121,13 +116,14 @@ class Trainer:
         world: World,
         data: Dataset,
         val: Dataset,
-        terms: Sequence[Loss],
+        objective: Objective,
         state: TrainState,
         log: Log,
         notes: Mapping[str, object],
     ) -> None:
         self.recipe, self.out, self.world, self.state, self.log = recipe, out, world, state, log
-        self.data, self.val, self.terms, self.notes = data, val, terms, notes
+        self.data, self.val, self.objective, self.notes = data, val, objective, notes
+        self.forward = torch.compile(state.learner) if recipe.train.compile else state.learner
         self.normalize = Normalize(recipe.input).to(world.device)
         self.saved = state.step
 
@@ -175,26 +171,26 @@ class Trainer:
         seed_torch(recipe.seed, step, world.rank)
         images = batch.images.to(world.device, non_blocking=True)
         masks = batch.masks.to(world.device, non_blocking=True)
-        counts = world.add(count_all(self.terms, masks))
-        statistics = [buffer.clone() for buffer in state.model.buffers()]
+        counts = world.add(self.objective.count(masks))
+        statistics = [buffer.clone() for buffer in state.learner.buffers()]
         loss = torch.zeros((), dtype=torch.float64, device=world.device)
         parts = [whole.chunk(recipe.train.accumulate) for whole in (images, masks)]
         for part, truth in zip(*parts, strict=True):
             loss += self._backward(part, truth, counts)
         world.add(loss)
-        world.add_all([p.grad for p in state.model.parameters() if p.grad is not None])
+        world.add_all([p.grad for p in state.learner.parameters() if p.grad is not None])
         state.scaler.unscale_(state.optimizer)
         limit = recipe.optim.clip_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), limit))
+        norm = float(nn.utils.clip_grad_norm_(state.learner.parameters(), limit))
         # Too large a float16 gradient is no fault: the scaler skips the step and scales less.
         if not (loss.isfinite() and (math.isfinite(norm) or state.scaler.is_enabled())):
-            for buffer, before in zip(state.model.buffers(), statistics, strict=True):
+            for buffer, before in zip(state.learner.buffers(), statistics, strict=True):
                 buffer.copy_(before)
             raise self._diverged(batch.names)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad()
-        world.average_statistics(state.model)
+        world.average_statistics(state.learner)
         if state.ema is not None:
             state.ema.update(state.model, step)
         state.step += 1
@@ -205,8 +201,8 @@ class Trainer:
         """Add a part's gradient; give its share of the loss."""
         dtype = _PRECISIONS[self.recipe.train.precision]
         with torch.autocast(self.world.device.type, dtype, enabled=dtype != torch.float32):
-            logits = self.state.model(self.normalize(images))
-        share = total_loss(self.terms, logits, masks, counts)
+            logits = self.forward(self.normalize(images))
+        share = self.objective.share(logits, images, masks, counts)
         self.state.scaler.scale(share).backward()  # type: ignore[no-untyped-call]
         return share.detach()
 

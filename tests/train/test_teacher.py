@@ -1,0 +1,93 @@
+"""Distillation: a teacher is any model with the same classes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from topseg.bundle import WEIGHTS, Architecture, Metadata, read_bundle, write_metadata
+from topseg.errors import InputError
+from topseg.hub import load
+from topseg.labels import LabelSet
+from topseg.losses import channel_wise, soft_targets
+from topseg.models import create_model
+from topseg.recipe import ModelConfig, Recipe
+from topseg.recipe.loss import DistillConfig
+from topseg.train.checkpoint import write_tensors
+from topseg.train.comparison import compare_runs
+from topseg.train.teacher import Teacher
+from topseg.train.trainer import train
+
+MakeRecipe = Callable[..., Recipe]
+CPU = torch.device("cpu")
+LABELS = LabelSet(("ground", "square"), ((0, 0, 0), (255, 255, 255)))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bundle of a Small with random weights."""
+    folder = tmp_path_factory.mktemp("teacher")
+    torch.manual_seed(1)
+    write_tensors(folder / WEIGHTS, create_model("topformer_small", 2).state_dict())
+    model = Architecture(name="topformer_small", num_classes=2, in_channels=3, pool="adaptive")
+    write_metadata(folder, Metadata(model=model, classes=LABELS.names, palette=LABELS.palette))
+    return str(folder)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+
+
+def test_its_logits_are_those_of_the_runtime(teacher: str, images: torch.Tensor) -> None:
+    runtime = load(teacher, runtime="torch", device="cpu").runtime
+    ours = Teacher(DistillConfig(teacher=teacher), ModelConfig(), LABELS, CPU).logits(images)
+    assert ours.dtype == torch.float16
+    torch.testing.assert_close(ours.numpy(), runtime(images.numpy()).astype("float16"))
+
+
+def test_distance_is_the_weighted_sum(teacher: str, images: torch.Tensor) -> None:
+    config = DistillConfig(teacher=teacher, channel_wise=2, soft_targets=0.5, temperature=3)
+    ours = Teacher(config, ModelConfig(), LABELS, CPU)
+    logits, theirs = torch.randn(2, 2, 8, 8), ours.logits(images)
+    expected = 2 * channel_wise(logits, theirs, 3) + 0.5 * soft_targets(logits, theirs, 3)
+    assert ours.distance(logits, images).item() == pytest.approx(expected.item())
+
+
+def test_the_cache_changes_nothing_and_is_used(
+    teacher: str, images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Teacher(DistillConfig(teacher=teacher), ModelConfig(), LABELS, CPU)
+    config = DistillConfig(teacher=teacher, cache=str(tmp_path))
+    kept = Teacher(config, ModelConfig(), LABELS, CPU)
+    assert torch.equal(kept.logits(images), plain.logits(images))
+    (file,) = tmp_path.rglob("*.safetensors")
+    monkeypatch.setattr(kept, "_run", None)  # not run again
+    assert torch.equal(kept.logits(images), plain.logits(images))
+    monkeypatch.undo()
+    file.write_bytes(file.read_bytes()[:20])  # half a file is no file
+    assert torch.equal(kept.logits(images), plain.logits(images))
+    kept.logits(images.flip(0))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+
+
+def test_a_model_of_other_classes_is_refused(teacher: str) -> None:
+    others = LabelSet(("ground", "circle"), LABELS.palette)
+    with pytest.raises(InputError, match=r"distill.teacher: .* has 2 classes \(ground, square"):
+        Teacher(DistillConfig(teacher=teacher), ModelConfig(), others, CPU)
+    with pytest.raises(InputError, match=r"takes 3 channels, expected model.in_channels 4"):
+        Teacher(DistillConfig(teacher=teacher), ModelConfig(in_channels=4), LABELS, CPU)
+
+
+def test_a_distilled_run_resumes(make_recipe: MakeRecipe, teacher: str, tmp_path: Path) -> None:
+    recipe = make_recipe(
+        train={"steps": 2, "eval_every": 2, "save_every": 1, "accumulate": 2},
+        distill={"teacher": teacher, "soft_targets": 1.0, "cache": str(tmp_path / "cache")},
+    )
+    train(recipe, tmp_path / "whole", device="cpu")
+    train(recipe, tmp_path / "run", device="cpu")
+    (tmp_path / "run/checkpoints/step_00000002").rename(tmp_path / "later")
+    train(recipe, tmp_path / "run", device="cpu", resume=True)
+    assert compare_runs(tmp_path / "whole", tmp_path / "run") == []
+    assert read_bundle(tmp_path / "run/best").metadata.classes == LABELS.names
