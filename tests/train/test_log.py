@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 
 from topseg.metrics import ConfusionMatrix, Scores
 from topseg.train.log import Log
+from topseg.train.trackers import Tracker
 
 VALUES = {"loss": 0.5, "lr": 0.1, "images_per_s": 9.0, "data_wait": 0.25, "memory_mb": 100.0}
 
 
-def open_log(run: Path, size: int = 0, main: bool = True) -> Log:
-    return Log(run, start=0, steps=9, size=size, main=main, tensorboard=False)
+def open_log(run: Path, size: int = 0, main: bool = True, trackers: Sequence[Tracker] = ()) -> Log:
+    return Log(run, start=0, steps=9, size=size, main=main, trackers=trackers)
 
 
 def test_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,10 +24,10 @@ def test_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     confusion.update(np.array([0, 0, 1]), np.array([0, 1, 1]))
     with open_log(tmp_path) as log:
         log.step(3, VALUES | {"grad_norm": math.inf})
-        log.scores(3, Scores(("a", "b", "c"), confusion, images=1))
+        log.scores(3, Scores(("a", "b", "c"), confusion, images=1), 0.25)
     step, scores = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
     assert step == {"step": 3, **VALUES, "grad_norm": None}
-    assert scores["miou"] == 0.5
+    assert (scores["miou"], scores["val_loss"]) == (0.5, 0.25)
     assert scores["iou"] == {"a": 0.5, "b": 0.5, "c": None}  # c is nowhere
     out = capsys.readouterr().out
     assert "step 3/9  loss 0.5000 lr 1.00e-01 9.0 images/s wait 25% 100 MB" in out

@@ -1,6 +1,8 @@
 """The learning rate: the reference's own figures."""
 
 import pytest
+import torch
+from torch.optim import lr_scheduler
 
 from topseg.recipe import ScheduleConfig
 from topseg.train.schedule import learning_rate
@@ -38,3 +40,37 @@ def test_power_and_end() -> None:
     config = ScheduleConfig(power=2, end_lr=0.1)
     rates = [learning_rate(step, 4, 1.0, config) for step in (0, 2, 4, 9)]
     assert rates == pytest.approx([1.0, 0.1 + 0.9 / 4, 0.1, 0.1])
+
+
+def torch_rates(make: object, steps: int) -> list[float]:
+    """Learning rates by a scheduler of torch's."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = make(optimizer)  # type: ignore[operator]
+    rates = []
+    for _ in range(steps):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_cosine_is_torchs() -> None:
+    expected = torch_rates(lambda o: lr_scheduler.CosineAnnealingLR(o, 20, eta_min=0.01), 20)
+    config = ScheduleConfig(name="cosine", end_lr=0.01)
+    rates = [learning_rate(step, 20, 0.1, config) for step in range(20)]
+    assert rates == pytest.approx(expected)
+    warm = ScheduleConfig(name="cosine", end_lr=0.01, warmup_steps=4, warmup_lr=0)
+    rates = [learning_rate(step, 24, 0.1, warm) for step in range(24)]
+    assert rates == pytest.approx([0, 0.025, 0.05, 0.075, *expected])
+
+
+def test_one_cycle_is_torchs() -> None:
+    def make(optimizer: torch.optim.Optimizer) -> lr_scheduler.OneCycleLR:
+        # It reaches the peak at pct_start * total_steps - 1, the end at total_steps - 1.
+        return lr_scheduler.OneCycleLR(
+            optimizer, 0.1, 21, pct_start=7 / 21, div_factor=10, final_div_factor=100
+        )
+
+    config = ScheduleConfig(name="one_cycle", warmup_steps=6, warmup_lr=0.01, end_lr=1e-4)
+    rates = [learning_rate(step, 20, 0.1, config) for step in range(21)]
+    assert rates == pytest.approx(torch_rates(make, 21)[:21])

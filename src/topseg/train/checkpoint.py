@@ -99,9 +99,10 @@ def newest_checkpoint(run: Path, warn: Callable[[str], None]) -> Path | None:
 def prune(run: Path, keep: int) -> None:
     """Remove all but the newest checkpoints, and what an interrupted write or removal left."""
     for folder in sorted((run / "checkpoints").glob("step_*"))[:-keep]:
-        _remove(folder)
-    for leftover in [*run.glob(".*.tmp"), *(run / "checkpoints").glob(".*.tmp")]:
-        shutil.rmtree(leftover, ignore_errors=True)
+        remove(folder)
+    for place in (run, run / "checkpoints", run / "top"):
+        for leftover in place.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_tensors(path: Path, tensors: Tensors) -> None:
@@ -126,7 +127,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
         sync_folder(hidden)
         if folder.exists():
-            _remove(folder)
+            remove(folder)
         hidden.rename(folder)
         sync_folder(folder.parent)
     except OSError as error:
@@ -139,7 +140,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Remove a folder without a moment at which half of it is seen under its name."""
     hidden = folder.parent / f".{folder.name}.old.tmp"
     shutil.rmtree(hidden, ignore_errors=True)

@@ -17,7 +17,7 @@ from topseg.errors import InputError
 from topseg.train.checkpoint import STATE, load_checkpoint
 
 WALL_CLOCK = frozenset({"images_per_s", "data_wait", "memory_mb"})
-_STATE = ("step", "evaluated", "best", "stale", "losses", "scaler")
+_STATE = ("step", "evaluated", "top", "stale", "losses", "scaler")
 
 
 def compare_runs(a: Path, b: Path) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from topseg.drawing import Picture, picture_jpeg
+from topseg.files import write_bytes
 from topseg.metrics import Scores
+from topseg.train.trackers import Tracker
 
 
 class Log:
@@ -27,7 +31,13 @@ class Log:
     """
 
     def __init__(
-        self, run: Path, start: int, steps: int, size: int, main: bool, tensorboard: bool
+        self,
+        run: Path,
+        start: int,
+        steps: int,
+        size: int,
+        main: bool,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         """Open the log.
 
@@ -37,7 +47,7 @@ class Log:
             steps: Steps in all.
             size: Bytes of ``log.jsonl`` to keep; what follows them was not checkpointed.
             main: Whether this is the first process.
-            tensorboard: Write TensorBoard files into the run as well.
+            trackers: Are told everything as well.
         """
         self.main = main
         self.steps = steps
@@ -51,17 +61,13 @@ class Log:
             disable=not (main and self.console.is_terminal),
         )
         self._task = self._progress.add_task("train", total=steps, completed=start, text="")
-        self._board: Any = None
+        self._run, self._trackers = run, trackers
         if not main:
             return
         path = run / "log.jsonl"
         self._file = path.open("ab")
         if self._file.tell() > size:
             self._file.truncate(size)
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)
 
     def __enter__(self) -> Log:
         self._progress.start()
@@ -76,8 +82,8 @@ class Log:
         self._progress.stop()
         if self.main:
             self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
 
     def say(self, text: str) -> None:
         """Tell the user something."""
@@ -102,18 +108,27 @@ class Log:
         """Show how far an evaluation is."""
         self._progress.update(self._task, text=f"evaluating, {done} of {total} images")
 
-    def scores(self, step: int, scores: Scores) -> None:
-        """Log an evaluation."""
+    def scores(self, step: int, scores: Scores, loss: float) -> None:
+        """Log an evaluation and its mean loss."""
         if not self.main:
             return
-        summary = {"miou": scores.miou, "accuracy": scores.accuracy}
+        summary = {"miou": scores.miou, "accuracy": scores.accuracy, "val_loss": loss}
         classes = {name: _plain(v) for name, v in zip(scores.names, scores.iou, strict=True)}
         self._write({"step": step} | {k: _plain(v) for k, v in summary.items()} | {"iou": classes})
         self.say(
             f"step {step}/{self.steps}  mIoU {scores.miou:.4f}  accuracy {scores.accuracy:.4f}  "
-            f"({scores.images} images)"
+            f"loss {loss:.4f}  ({scores.images} images)"
         )
         self._plot(step, "val", summary)
+
+    def picture(self, step: int, name: str, picture: Picture) -> None:
+        """Show a picture, (H, W, 3) uint8 RGB, and keep it in ``samples/``."""
+        if not self.main:
+            return
+        path = self._run / "samples" / f"step_{step:08d}" / f"{name}.jpg"
+        write_bytes(path, picture_jpeg(picture))
+        for tracker in self._trackers:
+            tracker.picture(step, f"samples/{name}", picture)
 
     def flush(self) -> int:
         """Bring the file to the disk; give its length in bytes."""
@@ -127,9 +142,8 @@ class Log:
         self._file.flush()
 
     def _plot(self, step: int, group: str, values: dict[str, float]) -> None:
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{group}/{name}", value, step)
+        for tracker in self._trackers:
+            tracker.scalars(step, {f"{group}/{name}": value for name, value in values.items()})
 
 
 def _plain(value: float) -> float | None:

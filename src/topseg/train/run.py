@@ -30,7 +30,7 @@ _FREE = frozenset(
         "data.root",
         "distill.cache",
         *(f"train.{key}" for key in ("steps", "workers", "log_every", "eval_every")),
-        *(f"train.{key}" for key in ("save_every", "keep", "early_stop", "samples")),
+        *(f"train.{key}" for key in ("save_every", "keep", "keep_best", "early_stop", "samples")),
     }
 )
 

@@ -15,6 +15,7 @@ from topseg.hub import find_weights
 from topseg.interop import load_weights
 from topseg.models import create_model
 from topseg.recipe import Recipe
+from topseg.train.best import Entry
 from topseg.train.checkpoint import Checkpoint, Tensors
 from topseg.train.distributed import World
 from topseg.train.ema import Ema
@@ -36,8 +37,8 @@ class TrainState:
         scaler: Factor that keeps float16 gradients in range.
         step: Steps done.
         evaluated: Step of the last evaluation.
-        best: Highest mIoU so far.
-        stale: Evaluations since it was reached.
+        top: The best evaluations, (mIoU, step), the best first.
+        stale: Evaluations since the best one.
         losses: Losses since the last logged step.
     """
 
@@ -47,7 +48,7 @@ class TrainState:
     scaler: torch.amp.GradScaler
     step: int = 0
     evaluated: int = 0
-    best: float | None = None
+    top: list[Entry] = field(default_factory=list)
     stale: int = 0
     losses: list[float] = field(default_factory=list)
 
@@ -113,7 +114,7 @@ class TrainState:
         state = {
             "step": self.step,
             "evaluated": self.evaluated,
-            "best": self.best,
+            "top": self.top,
             "stale": self.stale,
             "losses": self.losses,
             "scaler": self.scaler.state_dict(),
@@ -144,7 +145,8 @@ class TrainState:
                     )
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.evaluated = state["step"], state["evaluated"]
-        self.best, self.stale, self.losses = state["best"], state["stale"], state["losses"]
+        self.top = [(miou, step) for miou, step in state["top"]]
+        self.stale, self.losses = state["stale"], state["losses"]
 
 
 def seed_torch(seed: int, *place: int) -> None:

@@ -11,25 +11,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from topseg.bundle import WEIGHTS, Architecture, Metadata, write_metadata
+from topseg.bundle import Architecture, Metadata
 from topseg.config import to_tree
 from topseg.data.dataset import Dataset, open_dataset
 from topseg.errors import InputError
 from topseg.models.normalize import Normalize
 from topseg.recipe import Recipe, num_classes_of
-from topseg.train.checkpoint import (
-    load_checkpoint,
-    new_folder,
-    prune,
-    save_checkpoint,
-    write_tensors,
-)
+from topseg.train.best import keep_weights, ranked
+from topseg.train.checkpoint import load_checkpoint, prune, save_checkpoint
 from topseg.train.determinism import determinism
 from topseg.train.distributed import World, join_world
 from topseg.train.loader import StepBatches, TensorBatch, check_batches, load_batches
@@ -47,7 +42,8 @@ from topseg.train.run import (
 from topseg.train.schedule import learning_rate
 from topseg.train.state import TrainState, seed_torch
 from topseg.train.stop import StopSignal
-from topseg.train.validation import validate
+from topseg.train.trackers import open_tracker
+from topseg.train.validation import draw_samples, validate
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -59,6 +55,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     tensorboard: bool = False,
+    trackers: Sequence[str] = (),
 ) -> int:
     """Train a model by a recipe.
 
@@ -69,7 +66,9 @@ def train(
         out: The run folder.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         resume: Go on with the run in ``out`` from its newest good checkpoint.
-        tensorboard: Write TensorBoard files into the run as well.
+        tensorboard: Write TensorBoard files into the run as well; the same as the tracker
+            "tensorboard".
+        trackers: What is told everything beside the log: "tensorboard", "wandb", "mlflow".
 
     Returns:
         0 when all steps are done; 128 plus the signal's number (130 after Ctrl-C, 143 after
@@ -98,7 +97,9 @@ def train(
             check_data(checkpoint.state["data"], notes["data"])
             state.restore(checkpoint)
             size = checkpoint.state["log_bytes"]
-        with Log(out, state.step, recipe.train.steps, size, world.main, tensorboard) as log:
+        names = dict.fromkeys([*trackers, *(["tensorboard"] if tensorboard else [])])
+        told = [open_tracker(n, out, state.step, to_tree(recipe)) for n in names if world.main]
+        with Log(out, state.step, recipe.train.steps, size, world.main, told) as log:
             if folder is not None:
                 log.say(f"{out}: going on after step {state.step}")
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
@@ -147,7 +148,7 @@ class Trainer:
                     self.log.say(f"stopped after step {state.step}; go on with --resume")
                     return stop.code or 143
                 if ended:
-                    best = "" if state.best is None else f", best mIoU {state.best:.4f}"
+                    best = f", best mIoU {state.top[0][0]:.4f}" if state.top else ""
                     self.log.say(f"{self.out}: {state.step} steps done{best}")
                     return 0
                 with meter.waiting():
@@ -209,21 +210,25 @@ class Trainer:
     def _evaluate(self, stop: StopSignal) -> bool:
         """Evaluate, and keep the weights if they are the best; False: a signal broke it off."""
         state = self.state
-        scores = validate(
+        found = validate(
             state.shown, self._metadata(), self.val, self.world, stop, self.log.evaluating
         )
-        if scores is None:
+        if found is None:
             return False
+        scores, loss = found
         state.evaluated, self.saved = state.step, -1
-        self.log.scores(state.step, scores)
-        state.stale += 1
-        if scores.miou > (-math.inf if state.best is None else state.best):
-            state.best, state.stale = scores.miou, 0
-            if self.world.main:
-                measured = {"step": state.step, "miou": scores.miou, "accuracy": scores.accuracy}
-                with new_folder(self.out / "best") as best:
-                    write_tensors(best / WEIGHTS, state.shown.state_dict())
-                    write_metadata(best, self._metadata(metrics={"val": measured}))
+        self.log.scores(state.step, scores, loss)
+        keep = self.recipe.train.keep_best
+        state.top = ranked(state.top, scores.miou, state.step, keep)
+        state.stale = 0 if state.top and state.top[0][1] == state.step else state.stale + 1
+        if self.world.main:
+            measured = {"step": state.step, "miou": scores.miou, "accuracy": scores.accuracy}
+            metadata = self._metadata(metrics={"val": measured})
+            keep_weights(self.out, state.top, state.step, state.shown.state_dict(), metadata, keep)
+            for name, picture in draw_samples(
+                state.shown, metadata, self.val, self.recipe.train.samples, self.world.device
+            ):
+                self.log.picture(state.step, name, picture)
         return True
 
     def _save(self) -> None:
@@ -252,7 +257,9 @@ class Trainer:
         labels, model = self.data.labels, self.recipe.model
         # Bundles travel: where the data lay on this machine is nobody's business.
         data = dataclasses.replace(self.recipe.data, root=Path(self.recipe.data.root).name)
-        recipe = dataclasses.replace(self.recipe, data=data)
+        teacher = self.recipe.distill.teacher and Path(self.recipe.distill.teacher).name
+        distill = dataclasses.replace(self.recipe.distill, teacher=teacher, cache=None)
+        recipe = dataclasses.replace(self.recipe, data=data, distill=distill)
         return Metadata(
             model=Architecture(
                 name=model.name,
