@@ -40,11 +40,13 @@ def write_naive(bundle: Bundle, path: Path) -> None:
 
 
 def open_naive(engine: str, path: Path, threads: int) -> Callable[[Any], Any]:
+    """Open the graph with the options that topseg's own runtimes take."""
     if engine == "onnx":
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
         session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
         return lambda batch: session.run(None, {"images": batch})[0]
     import openvino
@@ -54,6 +56,7 @@ def open_naive(engine: str, path: Path, threads: int) -> Callable[[Any], Any]:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
     }
     request = openvino.compile_model(model, "CPU", options).create_infer_request()
     return lambda batch: request.infer([batch], share_inputs=True)[0]

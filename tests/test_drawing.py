@@ -58,6 +58,21 @@ def test_pictures_read_back(labels: LabelSet) -> None:
     assert np.abs(jpeg[:, 24:].astype(int) - picture[:, 24:]).max() <= 3
 
 
+@pytest.mark.parametrize("count", [1, 3, 150, 255, 256, 1000])
+def test_pixels_are_counted(count: int) -> None:
+    labels = _many(count)
+    mask = np.random.default_rng(0).integers(0, count, (90, 70)).astype(labels.dtype)
+    expected = np.bincount(mask[1:].ravel(), minlength=count)
+    mask[0] = labels.ignore_index
+    np.testing.assert_array_equal(drawing.count_pixels(mask, labels), expected)
+
+
+def test_masks_of_runs_make_small_files() -> None:
+    mask = np.zeros((480, 640), np.uint8)
+    mask[100:300, 200:500] = 7
+    assert len(drawing.mask_png(mask, _many(150))) < 2500  # the palette alone takes 780
+
+
 def test_shares_and_legend(labels: LabelSet) -> None:
     found = drawing.shares(np.array([1, 0, 3]), labels)
     assert [(s.name, s.share) for s in found] == [("blue", 0.75), ("red", 0.25)]

@@ -97,7 +97,7 @@ def predict_files(
             idle.put(predictor)
         for kind in kinds:
             write_bytes(out / f"{stem}{kind}", _encode(prediction, image, kind))
-        return np.bincount(prediction.mask.ravel(), minlength=labels.num_classes)
+        return drawing.count_pixels(prediction.mask, labels)
 
     pixels = np.zeros(labels.num_classes, np.int64)
     failures = []

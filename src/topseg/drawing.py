@@ -21,8 +21,9 @@ from topseg.labels import Color, LabelSet, Mask
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
-ZLIB_LEVEL = 1
-"""Masks are long runs of one value: higher levels cost time and save little."""
+_PNG = {"compress_level": 1, "compress_type": 3}
+"""zlib at its lowest level and looking for runs alone (Z_RLE), which masks consist of: the fastest
+choice, and files a third to two thirds smaller than by zlib's default strategy at that level."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,19 @@ class Share:
     share: float
 
 
+def count_pixels(mask: Mask, labels: LabelSet) -> NDArray[np.int64]:
+    """Count the pixels of each class, (K,); those without a class are left out."""
+    # Several times as fast as np.bincount; as exact up to 16 million pixels of a class.
+    classes = labels.num_classes
+    histogram = cv2.calcHist([mask], [0], None, [classes], [0, classes])
+    return np.asarray(histogram, np.int64).ravel()
+
+
 def shares(pixels: NDArray[np.int64], labels: LabelSet) -> tuple[Share, ...]:
     """List the classes found, the largest first.
 
     Args:
-        pixels: (K,) how many pixels each class has.
+        pixels: (K,) how many pixels each class has, as :func:`count_pixels` gives them.
         labels: The classes.
     """
     total = max(int(pixels.sum()), 1)
@@ -156,7 +165,7 @@ def _full_palette(labels: LabelSet) -> bytes:
 
 def _encode(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=ZLIB_LEVEL)
+    picture.save(buffer, "PNG", **_PNG)
     return buffer.getvalue()
 
 

@@ -50,8 +50,7 @@ class Prediction:
 
     def shares(self) -> tuple[Share, ...]:
         """List the classes found with their share of the image, the largest first."""
-        pixels = np.bincount(self.mask.ravel(), minlength=self.labels.num_classes)
-        return drawing.shares(pixels, self.labels)
+        return drawing.shares(drawing.count_pixels(self.mask, self.labels), self.labels)
 
     def color(self) -> Picture:
         """Give the mask in the classes' colours, (H, W, 3) uint8 RGB."""

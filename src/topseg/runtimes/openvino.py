@@ -35,6 +35,9 @@ class OpenVinoRuntime:
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
+            # Pinned, the threads of every engine in the process sit on the same first cores: two
+            # engines of one thread each are then no faster than one.
+            "ENABLE_CPU_PINNING": False,
         }
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
