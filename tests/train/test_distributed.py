@@ -72,7 +72,7 @@ def test_a_signal_to_one_stops_all_and_they_resume(
 ) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert launch(lambda rank: train(make_recipe(), whole, device="cpu")) == [0, 0]
-    step = Trainer._step
+    step = Trainer.step
 
     def interrupted(self: Trainer, batch: Any) -> Any:
         if self.state.step == 2 and self.world.rank == 1:
@@ -80,7 +80,7 @@ def test_a_signal_to_one_stops_all_and_they_resume(
         return step(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", interrupted)
+        patch.setattr(Trainer, "step", interrupted)
         assert launch(lambda rank: train(make_recipe(), run, device="cpu")) == [143, 143]
     recipe = make_recipe(train={"workers": 1})
     assert launch(lambda rank: train(recipe, run, device="cpu", resume=True)) == [0, 0]
@@ -93,14 +93,14 @@ def test_a_dead_process_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    step = Trainer._step
+    step = Trainer.step
 
     def dying(self: Trainer, batch: Any) -> Any:
         if self.state.step == 2 and self.world.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, batch)
 
-    monkeypatch.setattr(Trainer, "_step", dying)
+    monkeypatch.setattr(Trainer, "step", dying)
     codes = launch(lambda rank: train(make_recipe(), tmp_path / "run", device="cpu"))
     assert codes == [2, -signal.SIGKILL]
     said = capfd.readouterr().out

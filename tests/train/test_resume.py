@@ -31,7 +31,7 @@ def test_a_signal_saves_and_stops(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    step = Trainer._step
+    step = Trainer.step
 
     def interrupted(self: Trainer, batch: Any) -> Any:
         if self.state.step == 2:
@@ -40,7 +40,7 @@ def test_a_signal_saves_and_stops(
 
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", interrupted)
+        patch.setattr(Trainer, "step", interrupted)
         assert train(make_recipe(), run, device="cpu") == code
     assert "stopped after step 3; go on with --resume" in capsys.readouterr().out
     assert (run / "checkpoints" / "step_00000003").is_dir()
@@ -73,7 +73,7 @@ def test_signals_are_given_back(make_recipe: MakeRecipe, whole_run: Path) -> Non
 
 
 MOMENTS = (  # what a run does to its folder, and its steps: a kill may come before any of them
-    (Trainer, "_step"),
+    (Trainer, "step"),
     (Path, "write_bytes"),
     (Path, "write_text"),
     (Path, "rename"),

@@ -84,14 +84,14 @@ def test_tiny_stops_and_resumes(
 ) -> None:
     settings = {"steps": 3, "eval_every": 9, "save_every": 9}
     train(make_recipe(train=settings), tmp_path / "whole", device="cpu")
-    step = Trainer._step
+    step = Trainer.step
 
     def interrupted(self: Trainer, batch: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return step(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", interrupted)
+        patch.setattr(Trainer, "step", interrupted)
         assert train(make_recipe(train=settings), tmp_path / "run", device="cpu") == 143
     recipe = make_recipe(train=settings | {"workers": 2})
     assert train(recipe, tmp_path / "run", device="cpu", resume=True) == 0

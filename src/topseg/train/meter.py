@@ -42,13 +42,13 @@ class Meter:
         figures = {
             "images_per_s": self._images / seconds,
             "data_wait": self._wait / seconds,
-            "memory_mb": _peak_memory() / 2**20,
+            "memory_mb": peak_memory() / 2**20,
         }
         self._reset()
         return figures
 
 
-def _peak_memory() -> float:
+def peak_memory() -> float:
     """Peak bytes of this process: of GPU memory where it uses a GPU, else resident."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -79,18 +80,10 @@ def train(
             is not finite (the steps before it are saved).
     """
     with join_world(device) as world, StopSignal() as stop, determinism(recipe.train.deterministic):
-        data, val = (
-            open_dataset(
-                recipe.data, split, channels=recipe.model.in_channels, scale=recipe.input.scale
-            )
-            for split in ("train", "val")
-        )
-        num_classes = num_classes_of(recipe, data.labels.num_classes)
-        check_batches(recipe, data, world)
-        objective = make_objective(recipe, data.labels, world)
-        state = TrainState.create(recipe, num_classes, world)
+        parts = prepare(recipe, world)
+        state = parts.state
         folder = world.first(lambda: open_run(out, recipe, resume, print))
-        notes = {"data": describe_data(data), "environment": describe_environment(world)}
+        notes = {"data": describe_data(parts.data), "environment": describe_environment(world)}
         size = 0
         if folder is not None:
             checkpoint = load_checkpoint(folder)
@@ -103,8 +96,35 @@ def train(
             if folder is not None:
                 log.say(f"{out}: going on after step {state.step}")
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
-            trainer = Trainer(recipe, out, world, data, val, objective, state, log, notes)
-            return trainer.run(stop)
+            return Trainer(recipe, out, world, parts, log, notes).run(stop)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a recipe names, opened and built."""
+
+    data: Dataset
+    val: Dataset
+    objective: Objective
+    state: TrainState
+
+
+def prepare(recipe: Recipe, world: World) -> Parts:
+    """Open the data and build the network, the objective and the optimizer; write nothing.
+
+    Raises:
+        InputError: Something in the recipe or the data cannot be used.
+    """
+    data, val = (
+        open_dataset(
+            recipe.data, split, channels=recipe.model.in_channels, scale=recipe.input.scale
+        )
+        for split in ("train", "val")
+    )
+    num_classes = num_classes_of(recipe, data.labels.num_classes)
+    check_batches(recipe, data, world)
+    objective = make_objective(recipe, data.labels, world)
+    return Parts(data, val, objective, TrainState.create(recipe, num_classes, world))
 
 
 class Trainer:
@@ -115,18 +135,16 @@ class Trainer:
         recipe: Recipe,
         out: Path,
         world: World,
-        data: Dataset,
-        val: Dataset,
-        objective: Objective,
-        state: TrainState,
+        parts: Parts,
         log: Log,
         notes: Mapping[str, object],
     ) -> None:
-        self.recipe, self.out, self.world, self.state, self.log = recipe, out, world, state, log
-        self.data, self.val, self.objective, self.notes = data, val, objective, notes
-        self.forward = torch.compile(state.learner) if recipe.train.compile else state.learner
+        self.recipe, self.out, self.world, self.log, self.notes = recipe, out, world, log, notes
+        self.data, self.val, self.objective = parts.data, parts.val, parts.objective
+        self.state, learner = parts.state, parts.state.learner
+        self.forward = torch.compile(learner) if recipe.train.compile else learner
         self.normalize = Normalize(recipe.input).to(world.device)
-        self.saved = state.step
+        self.saved = self.state.step
 
     def run(self, stop: StopSignal) -> int:
         """Train until all steps are done or a signal asks to stop; give the exit code."""
@@ -154,7 +172,7 @@ class Trainer:
                 with meter.waiting():
                     batch = next(stream)
                 with meter.working(config.batch_size):
-                    lr, norm = self._step(batch)
+                    lr, norm = self.step(batch)
                 if self._due(config.log_every):
                     values = {"loss": math.fsum(state.losses) / len(state.losses), "lr": lr}
                     self.log.step(state.step, values | {"grad_norm": norm} | meter.read())
@@ -164,7 +182,7 @@ class Trainer:
         step = self.state.step
         return step > 0 and (step % every == 0 or step == self.recipe.train.steps)
 
-    def _step(self, batch: TensorBatch) -> tuple[float, float]:
+    def step(self, batch: TensorBatch) -> tuple[float, float]:
         """Make one step; give its learning rate and the norm of its gradient."""
         recipe, state, world, step = self.recipe, self.state, self.world, self.state.step
         lr = learning_rate(step, recipe.train.steps, recipe.optim.lr, recipe.schedule)
@@ -211,7 +229,7 @@ class Trainer:
         """Evaluate, and keep the weights if they are the best; False: a signal broke it off."""
         state = self.state
         found = validate(
-            state.shown, self._metadata(), self.val, self.world, stop, self.log.evaluating
+            state.shown, self.metadata(), self.val, self.world, stop, self.log.evaluating
         )
         if found is None:
             return False
@@ -223,7 +241,7 @@ class Trainer:
         state.stale = 0 if state.top and state.top[0][1] == state.step else state.stale + 1
         if self.world.main:
             measured = {"step": state.step, "miou": scores.miou, "accuracy": scores.accuracy}
-            metadata = self._metadata(metrics={"val": measured})
+            metadata = self.metadata(metrics={"val": measured})
             keep_weights(self.out, state.top, state.step, state.shown.state_dict(), metadata, keep)
             for name, picture in draw_samples(
                 state.shown, metadata, self.val, self.recipe.train.samples, self.world.device
@@ -237,7 +255,7 @@ class Trainer:
         if self.world.main:
             checkpoint = self.state.pack(log_bytes=log_bytes, **self.notes)
             weights = "model.safetensors" if self.state.ema is None else "ema.safetensors"
-            save_checkpoint(self.out, checkpoint, self._metadata(weights=weights))
+            save_checkpoint(self.out, checkpoint, self.metadata(weights=weights))
         self.saved = self.state.step
 
     def _diverged(self, names: list[str]) -> InputError:
@@ -253,7 +271,8 @@ class Trainer:
             "train.precision fp32"
         )
 
-    def _metadata(self, **more: object) -> Metadata:
+    def metadata(self, **more: object) -> Metadata:
+        """Describe the model; ``more`` are further fields."""
         labels, model = self.data.labels, self.recipe.model
         # Bundles travel: where the data lay on this machine is nobody's business.
         data = dataclasses.replace(self.recipe.data, root=Path(self.recipe.data.root).name)
