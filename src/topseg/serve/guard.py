@@ -1,0 +1,195 @@
+"""Guard: what every HTTP request passes before and after the application.
+
+Keys, bounded bodies in bounded time, request ids, one log line and one measurement a request. Plain
+ASGI, so that nothing is buffered twice and a client that leaves is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from topseg.serve.refusal import Refusal, too_large
+from topseg.serve.service import Service
+
+log = logging.getLogger("topseg.serve")
+
+_REQUEST_ID: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+_SAFE: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
+_PROBES: Final = {"/v2/health/live", "/v2/health/ready", "/metrics"}
+LINGER_SECONDS: Final = 2.0
+"""How long the rest of a refused body is read, so that its sender gets to see the answer."""
+
+
+class Keys:
+    """The keys that a request may bring."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        """Take the keys; none: every request may pass."""
+        self._keys = [key.encode() for key in keys]
+
+    def check(self, authorization: str) -> None:
+        """Let a request pass, in a time that does not tell how near a wrong key is.
+
+        Raises:
+            Refusal: No key, or a wrong one.
+        """
+        given = authorization.removeprefix("Bearer ").encode()
+        matches = [hmac.compare_digest(given, key) for key in self._keys]
+        if self._keys and not any(matches):
+            message = "this service asks for a key: 'Authorization: Bearer KEY'"
+            raise Refusal(401, message, reason="key")
+
+
+class Guard:
+    """The outermost layer around an application."""
+
+    def __init__(self, app: ASGIApp, service: Service, is_open: Callable[[str], bool]) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            service: Its limits, and what is counted.
+            is_open: Whether a path needs no key.
+        """
+        self._app = app
+        self._service = service
+        self._is_open = is_open
+        self._keys = Keys(service.config.api_keys)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(self._service, scope, receive, send)
+        try:
+            if scope["method"] != "OPTIONS" and not self._is_open(scope["path"]):
+                self._keys.check(exchange.headers.get("authorization", ""))
+            exchange.check_length()
+            await self._app(scope, exchange.receive, exchange.send)
+        except Refusal as refusal:
+            await error_response(scope, refusal)(scope, exchange.receive, exchange.send)
+        except Exception:
+            log.exception("request failed", extra={"fields": {"request_id": exchange.id}})
+            if exchange.status is None:
+                fault = Refusal(500, "internal error; the log has more", reason="fault")
+                await error_response(scope, fault)(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.end()
+
+
+def error_response(scope: Scope, refusal: Refusal) -> JSONResponse:
+    """Give a refusal as ``{"error": "..."}``, and remember it for the log."""
+    scope["topseg.refusal"] = refusal
+    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse({"error": refusal.message}, refusal.status, headers)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers = Headers(scope=scope)
+        asked = self.headers.get("x-request-id", "")
+        self.id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        self.status: int | None = None
+        self._service = service
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._start = time.perf_counter()
+        self._deadline = asyncio.get_running_loop().time() + service.config.body_s
+        self._size = 0
+        self._whole = not {"content-length", "transfer-encoding"} & set(self.headers)
+
+    def check_length(self) -> None:
+        """Refuse a body by its stated length, before any of it is read."""
+        stated, limit = self.headers.get("content-length", "0"), self._service.config
+        if int(stated) > limit.max_request_bytes:  # the server has checked that it is a number
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """Receive a part of the body, within the limits of size and time."""
+        if self._whole:
+            return await self._receive()  # which waits for the client to leave
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            seconds = self._service.config.body_s
+            message_text = f"the body did not arrive within {seconds:g} s"
+            raise Refusal(408, message_text, reason="slow_client") from None
+        part = len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        self._size += part
+        self._service.hold(part)
+        if self._size > self._service.config.max_request_bytes:
+            raise self._too_large()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            if not self._whole and self.status >= 400:
+                await self._linger()
+            if self._service.draining or not self._whole:
+                headers["Connection"] = "close"
+            headers["X-Request-ID"] = self.id
+            for name, value in _SAFE.items():
+                headers[name] = value
+        await self._send(message)
+
+    def end(self) -> None:
+        """Let go of the body, measure and log."""
+        self._service.hold(-self._size)
+        seconds = time.perf_counter() - self._start
+        route = getattr(self._scope.get("route"), "path", "other")
+        refusal: Refusal | None = self._scope.get("topseg.refusal")
+        status = self.status or 499  # the client left before there was an answer
+        self._service.metrics.count(route, status, refusal, seconds)
+        fields = {
+            "request_id": self.id,
+            "method": self._scope["method"],
+            "path": self._scope["path"][:200],
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+            "bytes": self._size,
+        }
+        if refusal is not None:
+            fields |= {"reason": refusal.reason, "error": refusal.message}
+        quiet = status < 400 and route in _PROBES
+        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
+
+    async def _linger(self) -> None:
+        """Read the rest of a body: closing before its sender is done would hide the answer."""
+        left = self._service.config.max_request_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not self._whole and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._whole = not message.get("more_body", False)
+
+    def _too_large(self) -> Refusal:
+        return too_large("request body", f"{self._service.config.max_request_bytes} bytes")

@@ -1,0 +1,41 @@
+"""Logs: one JSON object a line on the standard error, for machines to collect."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import TextIO
+
+
+class JsonFormatter(logging.Formatter):
+    """Time, level and message, then the fields that were given as ``extra={"fields": {...}}``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give one line."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def log_json(level: str, stream: TextIO | None = None) -> None:
+    """Let this package and its server log as JSON.
+
+    Args:
+        level: The least level that is logged.
+        stream: Where to; None: the standard error.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    for name, least in (("topseg", level.upper()), ("uvicorn", "WARNING"), ("grpc", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(least)

@@ -1,0 +1,75 @@
+"""Metrics: what the service counts and measures, for Prometheus.
+
+One object a service with a registry of its own, so that two services in one process do not mix.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from topseg.serve.refusal import Refusal
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Everything at ``/metrics``."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.requests = Histogram(
+            "topseg_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ("route", "status"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.stages = Histogram(
+            "topseg_stage_seconds",
+            "Time of one stage of one request; the network's is its whole batch's.",
+            ("model", "stage"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batches = Histogram(
+            "topseg_batch_images",
+            "Images that the network had at once.",
+            ("model",),
+            buckets=(1, 2, 4, 8, 16, 32),
+            registry=registry,
+        )
+        self.queue = Gauge(
+            "topseg_queue_requests", "Requests that wait.", ("model",), registry=registry
+        )
+        self.workers = Gauge(
+            "topseg_workers_ready", "Worker processes that run.", ("model",), registry=registry
+        )
+        self.held = Gauge(
+            "topseg_body_bytes", "Bytes of request bodies in memory.", registry=registry
+        )
+        self.refused = Counter(
+            "topseg_refused", "Requests answered by an error.", ("reason",), registry=registry
+        )
+        self.restarts = Counter(
+            "topseg_worker_restarts", "Workers that were replaced.", ("model",), registry=registry
+        )
+
+    def count(self, route: str, status: int, refusal: Refusal | None, seconds: float) -> None:
+        """Count one request that has been answered."""
+        self.requests.labels(route, str(status)).observe(seconds)
+        if refusal is not None:
+            self.refused.labels(refusal.reason).inc()
+
+    def text(self) -> bytes:
+        """Give everything in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,184 @@
+"""Model: one bundle being served, by a queue and the workers behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from topseg.bundle import Bundle
+from topseg.errors import InputError
+from topseg.geometry import Size
+from topseg.serve.batching import Batcher
+from topseg.serve.config import ServeConfig
+from topseg.serve.metrics import Metrics
+from topseg.serve.refusal import Refusal, not_ready
+from topseg.serve.worker import Worker, WorkerLost
+
+if TYPE_CHECKING:
+    from topseg.serve.pipeline import Answer, Task
+
+log = logging.getLogger("topseg.serve")
+
+
+class Model:
+    """A queue, and as many loops as there are workers, each feeding its own.
+
+    Attributes:
+        name: Its name in addresses.
+        bundle: What is served.
+        labels: Label values of its metrics.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bundle: Bundle,
+        hire: Callable[[], Worker],
+        config: ServeConfig,
+        metrics: Metrics,
+    ) -> None:
+        """Prepare a model; nothing runs before :meth:`start`.
+
+        Args:
+            name: Its name in addresses.
+            bundle: What is served.
+            hire: Starts a worker (blocking).
+            config: Limits.
+            metrics: What is counted.
+        """
+        self.name = name
+        self.bundle = bundle
+        self._hire = hire
+        self._config = config
+        self._metrics = metrics
+        self._batcher: Batcher[Task, Answer] = Batcher(
+            capacity=config.queue,
+            max_batch=config.max_batch,
+            max_pixels=config.max_batch_pixels,
+            max_wait=config.max_wait_ms / 1000,
+            workers=config.worker_count,
+        )
+        self._threads = ThreadPoolExecutor(config.worker_count, f"{name}-worker")
+        self._workers: set[Worker] = set()
+        self._loops: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker runs whose network has been warmed up."""
+        return bool(self._workers)
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that run."""
+        return tuple(self._workers)
+
+    async def start(self) -> None:
+        """Start every worker and wait until each has run once.
+
+        Raises:
+            InputError: The engine cannot be opened.
+            WorkerLost: A worker died while it started.
+        """
+        count = self._config.worker_count
+        started = await asyncio.gather(
+            *(self._in_thread(self._hire) for _ in range(count)), return_exceptions=True
+        )
+        failed = [result for result in started if isinstance(result, BaseException)]
+        self._workers |= {worker for worker in started if worker not in failed}
+        if failed:
+            await self.close()
+            raise failed[0]
+        self._loops = [asyncio.create_task(self._serve(worker)) for worker in self._workers]
+        self._count_workers()
+
+    async def submit(self, task: Task, shape: Size, *, seconds: float, images: int = 1) -> Answer:
+        """Have a task answered.
+
+        Args:
+            task: What to do.
+            shape: (height, width) of the network's input.
+            seconds: Until its deadline.
+            images: Images in it.
+
+        Raises:
+            Refusal: Not ready, too much to do, too late, or the worker died of it.
+            InputError: What is wrong with the task.
+        """
+        if not self.ready:
+            raise not_ready(self.name)
+        entered = time.perf_counter()
+        answer = await self._batcher.submit(task, shape, seconds=seconds, images=images)
+        total = time.perf_counter() - entered
+        if answer.fault:
+            log.error("task failed", extra={"fields": {"model": self.name, "error": answer.error}})
+            raise Refusal(500, answer.error, reason="fault")
+        if answer.error:
+            raise InputError(answer.error)
+        answer.stages = {"queue": max(0.0, total - sum(answer.stages.values())), **answer.stages}
+        for stage, spent in answer.stages.items():
+            self._metrics.stages.labels(self.name, stage).observe(spent)
+        return answer
+
+    async def close(self) -> None:
+        """Take no more, answer what waits, end the workers."""
+        self._batcher.close()
+        if not self._workers:  # none that could answer, nor is one waited for
+            for loop in self._loops:
+                loop.cancel()
+            self._batcher.refuse(lambda: not_ready(self.name))
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.gather(*(self._in_thread(worker.close) for worker in self._workers))
+        self._workers.clear()
+        self._count_workers()
+        self._threads.shutdown(wait=False)
+
+    async def _serve(self, worker: Worker) -> None:
+        """Feed one worker, and its successor when it dies."""
+        while batch := await self._batcher.take():
+            self._metrics.queue.labels(self.name).set(len(self._batcher))
+            if not worker.alive:  # it died while there was nothing to do, so not of these
+                worker = await self._replace(worker)
+            tasks, start = [job.task for job in batch], time.perf_counter()
+            try:
+                answers = await self._in_thread(worker, tasks, self._config.worker_seconds)
+            except WorkerLost as lost:
+                for job in batch:
+                    job.fail(Refusal(500, f"{lost}; try again", reason="worker_lost"))
+                worker = await self._replace(worker)
+                continue
+            self._batcher.done(batch, time.perf_counter() - start)
+            self._metrics.batches.labels(self.name).observe(answers[0].batch)
+            for job, answer in zip(batch, answers, strict=True):
+                job.finish(answer)
+
+    async def _replace(self, worker: Worker) -> Worker:
+        """Start another worker in a dead one's place, however often it takes."""
+        self._workers.discard(worker)
+        self._count_workers()
+        log.error("worker lost", extra={"fields": {"model": self.name, "pid": worker.pid}})
+        await self._in_thread(worker.close)
+        for pause in (0.1, 1.0, 5.0, *itertools.repeat(30.0)):
+            self._metrics.restarts.labels(self.name).inc()
+            try:
+                worker = await self._in_thread(self._hire)
+                break
+            except (InputError, WorkerLost) as error:
+                if not self._workers:
+                    self._batcher.refuse(lambda: not_ready(self.name))
+                fields = {"model": self.name, "error": str(error), "again_in_s": pause}
+                log.error("worker does not start", extra={"fields": fields})
+                await asyncio.sleep(pause)
+        self._workers.add(worker)
+        self._count_workers()
+        return worker
+
+    def _count_workers(self) -> None:
+        self._metrics.workers.labels(self.name).set(len(self._workers))
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

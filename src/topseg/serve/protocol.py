@@ -1,0 +1,281 @@
+"""Open Inference Protocol, version 2: what its REST and gRPC forms share, and the REST bodies.
+
+A model has one input, "images" (B, H, W, C), as its network takes them, and two outputs: "logits"
+(B, K, H/8, W/8) and "masks" (B, H, W). The same client works with the exported graph elsewhere.
+
+Source: https://github.com/kserve/open-inference-protocol, with the binary tensor data extension.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import from_json, to_json
+
+from topseg import __version__
+from topseg.bundle import Metadata
+from topseg.errors import InputError, did_you_mean
+from topseg.runtimes import check_images
+from topseg.serve.refusal import too_large
+
+EXTENSIONS: Final = ("binary_tensor_data",)
+VERSION: Final = "1"
+INPUT: Final = "images"
+OUTPUTS: Final = ("logits", "masks")
+DATATYPES: Final = {"uint8": "UINT8", "uint16": "UINT16", "float32": "FP32"}
+
+JSON_LIMIT: Final = 8 * 2**20
+"""Bytes of JSON: as Python objects they become many times as large."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A request, however it came.
+
+    Attributes:
+        images: (B, H, W, C).
+        outputs: Wanted output -> whether in binary form.
+        id: Given back with the answer.
+        seconds: Until the client's deadline, where it has one.
+    """
+
+    images: NDArray[np.uint8]
+    outputs: dict[str, bool]
+    id: str = ""
+    seconds: float | None = None
+
+
+def server_metadata() -> dict[str, Any]:
+    """Describe the server."""
+    return {"name": "topseg", "version": __version__, "extensions": list(EXTENSIONS)}
+
+
+def model_metadata(name: str, metadata: Metadata) -> dict[str, Any]:
+    """Describe a model: -1 is any size."""
+    classes, channels = metadata.model.num_classes, metadata.model.in_channels
+    masks = DATATYPES[metadata.labels.dtype.name]
+    pixels = DATATYPES[metadata.input_dtype]
+    return {
+        "name": name,
+        "versions": [VERSION],
+        "platform": "topseg_bundle",
+        "inputs": [{"name": INPUT, "datatype": pixels, "shape": [-1, -1, -1, channels]}],
+        "outputs": [
+            {"name": "logits", "datatype": "FP32", "shape": [-1, classes, -1, -1]},
+            {"name": "masks", "datatype": masks, "shape": [-1, -1, -1]},
+        ],
+    }
+
+
+def read_request(body: bytes, header_length: int | None, metadata: Metadata) -> Inference:
+    """Read the body of ``POST /v2/models/NAME/infer``.
+
+    Args:
+        body: JSON, which binary tensors may follow.
+        header_length: Length of the JSON (the header Inference-Header-Content-Length); None: all.
+        metadata: Of the model.
+
+    Raises:
+        InputError: What is wrong with it.
+        Refusal: Too much JSON.
+    """
+    length = len(body) if header_length is None else header_length
+    if not 0 <= length <= len(body):
+        raise InputError(
+            f"Inference-Header-Content-Length: got {length}, but the body has {len(body)} bytes"
+        )
+    if length > JSON_LIMIT:
+        raise too_large(f"request: {length} bytes of JSON", f"{JSON_LIMIT}; send binary tensors")
+    tree = _json(body[:length])
+    given, at = {}, length
+    for tensor in _mappings(tree, "inputs"):
+        size = _parameters(tensor).get("binary_data_size")
+        values = tensor.get("data")
+        if size is not None:
+            if not _is_int(size) or not 0 <= size <= len(body) - at:
+                raise InputError(
+                    f"inputs: binary_data_size: got {size!r}, but {len(body) - at} bytes follow"
+                )
+            values, at = memoryview(body)[at : at + size], at + size
+        name, shape = tensor.get("name"), tensor.get("shape")
+        given[name] = read_images(name, tensor.get("datatype"), shape, values, metadata)
+    if at != len(body):
+        raise InputError(f"request: {len(body) - at} bytes follow that no input claims")
+    parameters = _parameters(tree)
+    binary = parameters.get("binary_data_output") is True
+    outputs = {}
+    for tensor in _mappings(tree, "outputs"):
+        own = _parameters(tensor)
+        if "classification" in own:
+            raise InputError("outputs: classification is not offered; take 'masks'")
+        outputs[str(tensor.get("name"))] = own.get("binary_data", binary) is True
+    return Inference(
+        only_input(given),
+        check_outputs(outputs or dict.fromkeys(OUTPUTS, binary)),
+        str(tree.get("id", "")),
+        read_timeout(parameters.get("timeout")),
+    )
+
+
+def read_images(name: Any, datatype: Any, shape: Any, values: Any, metadata: Metadata) -> Any:
+    """Make the input tensor, whichever way its values came.
+
+    Args:
+        name: Its name.
+        datatype: Its type's name in the protocol.
+        shape: Its sides.
+        values: Bytes in row-major order, or numbers in lists, nested or not.
+        metadata: Of the model.
+
+    Returns:
+        (B, H, W, C) as the network takes it.
+
+    Raises:
+        InputError: What is wrong with it.
+    """
+    if name != INPUT:
+        raise InputError(f"inputs: got '{name}', expected '{INPUT}'")
+    expected = DATATYPES[metadata.input_dtype]
+    if datatype != expected:
+        raise InputError(f"{name}: datatype: got {datatype!r}, expected {expected}")
+    dtype = np.dtype(metadata.input_dtype)
+    sides = shape if isinstance(shape, list) and len(shape) == 4 else [0]
+    if not all(_is_int(side) and side > 0 for side in sides):
+        raise InputError(f"{name}: shape: got {shape!r}, expected [batch, height, width, channels]")
+    if isinstance(values, bytes | memoryview):
+        if len(values) != math.prod(shape) * dtype.itemsize:
+            raise InputError(
+                f"{name}: got {len(values)} bytes, expected {math.prod(shape) * dtype.itemsize} "
+                f"for the shape {list(shape)}"
+            )
+        images = np.frombuffer(values, dtype.newbyteorder("<"))
+    else:
+        images = _numbers(name, values, dtype)
+        if images.size != math.prod(shape):
+            raise InputError(
+                f"{name}: data: got {images.size} numbers, expected {math.prod(shape)} for the "
+                f"shape {list(shape)}"
+            )
+    images = images.reshape(shape)
+    check_images(images, metadata)
+    return images
+
+
+def only_input(given: Mapping[Any, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Take the one input there must be.
+
+    Raises:
+        InputError: There is none.
+    """
+    if INPUT not in given:
+        raise InputError(f"inputs: none given, expected '{INPUT}'")
+    return given[INPUT]
+
+
+def check_outputs(names: Mapping[Any, bool]) -> dict[str, bool]:
+    """Refuse outputs that no model has.
+
+    Raises:
+        InputError: Another name.
+    """
+    for name in names:
+        if name not in OUTPUTS:
+            raise InputError(f"outputs: no output '{name}'{did_you_mean(str(name), OUTPUTS)}")
+    return dict(names)
+
+
+def read_timeout(microseconds: Any) -> float | None:
+    """Turn the parameter "timeout" into seconds.
+
+    Raises:
+        InputError: It is no whole number.
+    """
+    if microseconds is not None and not _is_int(microseconds):
+        raise InputError(f"timeout: got {microseconds!r}, expected whole microseconds")
+    return microseconds / 1e6 if microseconds else None
+
+
+def write_response(
+    model: str, inference: Inference, tensors: Mapping[str, NDArray[Any]]
+) -> tuple[bytes, int | None]:
+    """Write the body of an answer.
+
+    Args:
+        model: Its name.
+        inference: What was asked for.
+        tensors: Outputs by name.
+
+    Returns:
+        The body, and the length of its JSON where binary tensors follow.
+    """
+    outputs, binary = [], []
+    for name, as_bytes in inference.outputs.items():
+        array = tensors[name]
+        one: dict[str, Any] = {
+            "name": name,
+            "datatype": DATATYPES[array.dtype.name],
+            "shape": array.shape,
+        }
+        if as_bytes:
+            binary.append(to_bytes(array))
+            one["parameters"] = {"binary_data_size": len(binary[-1])}
+        else:
+            one["data"] = array.ravel().tolist()
+        outputs.append(one)
+    tree = {"model_name": model, "model_version": VERSION, "outputs": outputs}
+    header = to_json(tree | ({"id": inference.id} if inference.id else {}))
+    return b"".join([header, *binary]), len(header) if binary else None
+
+
+def to_bytes(array: NDArray[Any]) -> bytes:
+    """Give an array's values, row-major and little-endian."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        tree = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise InputError(f"request: not valid JSON ({error})") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"request: got a {type(tree).__name__}, expected an object")
+    return tree
+
+
+def _mappings(tree: Mapping[str, Any], key: str) -> Iterable[dict[str, Any]]:
+    found = tree.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise InputError(f"{key}: expected a list of objects")
+    return found
+
+
+def _parameters(tree: Mapping[str, Any]) -> dict[str, Any]:
+    found = tree.get("parameters") or {}
+    if not isinstance(found, dict):
+        raise InputError("parameters: expected an object")
+    if any(key.startswith("shared_memory") for key in found):
+        raise InputError("parameters: shared memory is not offered; send binary tensors")
+    return found
+
+
+def _numbers(name: str, values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        numbers = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name}: data: rows of unequal length") from None
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    whole = numbers.dtype.kind in "iu" and numbers.size > 0
+    if not whole or numbers.min() < low or numbers.max() > high:
+        raise InputError(
+            f"{name}: data: expected whole numbers from {low} to {high}, or binary data"
+        )
+    return numbers.astype(dtype).ravel()
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,60 @@
+"""Site: the page's files by address, answered from a table that was made beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+import mimetypes
+from pathlib import Path
+from typing import Final
+
+from starlette.responses import Response
+
+from topseg.bundle import Bundle
+from topseg.serve.page import page_files
+from topseg.serve.refusal import Refusal
+from topseg.serve.service import Service
+
+_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm"}
+
+
+class Site:
+    """What is at ``/`` and below."""
+
+    def __init__(self, service: Service) -> None:
+        """List the files."""
+        self._service = service
+        self._bundles: list[Bundle] = []
+        self._files: dict[str, Path | bytes] = {}
+
+    def has(self, path: str) -> bool:
+        """Tell whether a path is one of the page's."""
+        return path.removeprefix("/") in self._table()
+
+    def answer(self, address: str) -> Response:
+        """Give a file.
+
+        Raises:
+            Refusal: There is none at this address.
+        """
+        content = self._table().get(address)
+        if content is None:
+            raise Refusal(404, f"nothing at '/{address[:200]}'; see /docs", reason="route")
+        suffix = Path(address or "index.html").suffix
+        kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+        data = content.read_bytes() if isinstance(content, Path) else content
+        return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    def _table(self) -> dict[str, Path | bytes]:
+        """The files of the models that are served now."""
+        bundles = [model.bundle for model in self._service.models.values()]
+        if self._service.config.page and bundles != self._bundles:
+            named = zip(self._service.models, bundles, strict=True)
+            shown = {name: self._shown(bundle) for name, bundle in named}
+            self._files, self._bundles = page_files(shown, server=True), bundles
+        return self._files
+
+    def _shown(self, bundle: Bundle) -> Bundle:
+        """A bundle as the page may hand it out: its graph only where everybody may use it."""
+        if not self._service.config.api_keys:
+            return bundle
+        return dataclasses.replace(bundle, metadata=dataclasses.replace(bundle.metadata, graphs={}))

@@ -1,0 +1,133 @@
+"""A network that needs no weights, a bundle of it, and a server of it in a process of its own.
+
+python fakes.py FOLDER key=value ...      serves the bundle in FOLDER with the fake network
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.geometry import ResizeRule
+from topseg.runtimes import check_images
+from topseg.serve.config import read_serve_config
+from topseg.serve.pipeline import Answer, Pipeline, Task
+from topseg.serve.run import serve
+from topseg.serve.worker import WorkerPlan
+
+DEADLY = (7, 77, 177)
+"""An image that begins with this pixel ends the process that sees it."""
+
+
+class ColorRuntime:
+    """Gives each 8x8 block its mean red, green and blue as logits."""
+
+    seconds = 0.0
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.metadata = bundle.metadata
+        self.seen: list[int] = []
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        check_images(images, self.metadata)
+        self.seen.append(len(images))
+        if (images[:, 0, 0] == DEADLY).all(axis=-1).any():
+            os._exit(3)
+        time.sleep(self.seconds)
+        count, height, width, _ = images.shape
+        blocks = images.reshape(count, height // 8, 8, width // 8, 8, 3).mean(axis=(2, 4))
+        return np.ascontiguousarray(blocks.transpose(0, 3, 1, 2), np.float32)
+
+
+class SlowRuntime(ColorRuntime):
+    """The same, in a twentieth of a second."""
+
+    seconds = 0.05
+
+
+class LocalWorker:
+    """A worker in this process."""
+
+    pid = 0
+    alive = True
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        self.pipeline = Pipeline(plan.open(plan.bundle), max_batch=plan.max_batch)
+
+    def __call__(self, tasks: Sequence[Task], seconds: float) -> list[Answer]:
+        return self.pipeline(tasks)
+
+    def close(self) -> None:
+        self.alive = False
+
+
+def make_bundle(folder: Path, names: Sequence[str] = ("red", "green", "blue")) -> Bundle:
+    """Write a bundle that has no real weights."""
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS).write_bytes(b"none")
+    architecture = Architecture(name="fake", num_classes=3, in_channels=3, pool="adaptive")
+    metadata = Metadata(
+        model=architecture,
+        classes=tuple(names),
+        palette=((255, 0, 0), (0, 255, 0), (0, 0, 255)),
+        resize=ResizeRule(short_side=64, max_long_side=256, multiple=32),
+    )
+    return write_metadata(folder, metadata)
+
+
+class Server:
+    """A running server."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        given = ("port=0", "grpc_port=0", "workers=1", "drain_delay_s=0.2", *overrides)
+        command = [sys.executable, __file__, f"fake={folder}", *given]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, bufsize=1)
+        self.lines: list[dict[str, Any]] = []
+        about = self.until("listening")
+        self.port, self.rpc_port = about["port"], about["grpc_port"]
+
+    def until(self, event: str) -> dict[str, Any]:
+        """Read the log up to an event."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if not line.startswith("{"):
+                raise AssertionError(line + self.process.stderr.read())
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        raise AssertionError(f"ended without '{event}': {self.lines}")
+
+    def stop(self) -> int:
+        """Wait for the end, and give the exit code."""
+        assert self.process.stderr is not None
+        self.lines += [json.loads(line) for line in self.process.stderr]
+        self.process.stderr.close()
+        return self.process.wait(20)
+
+
+@contextmanager
+def running(folder: Path, *overrides: str) -> Iterator[Server]:
+    """Serve until the block ends."""
+    server = Server(folder, *overrides)
+    try:
+        server.until("ready")
+        yield server
+    finally:
+        server.process.terminate()
+        code = server.stop()
+    assert code == 0, server.lines
+
+
+if __name__ == "__main__":
+    engine = SlowRuntime if "max_wait_ms=1" in sys.argv else ColorRuntime
+    config = read_serve_config(None, sys.argv[1:2], sys.argv[2:], {})
+    sys.exit(serve(config, open_engine=engine))
