@@ -13,7 +13,7 @@ from topseg.errors import InputError
 from topseg.exporting import export, proof_sizes
 from topseg.geometry import ResizeRule
 from topseg.hub import load
-from topseg.runtimes import open_runtime
+from topseg.runtimes import onnx, open_runtime
 from topseg.runtimes.onnx import OnnxRuntime
 from topseg.upsample import upsample_argmax
 
@@ -170,3 +170,16 @@ def test_damaged_graph_is_refused(exported: Bundle, tmp_path: Path, name: str) -
         read_bundle(copy)
     with pytest.raises(InputError, match="cannot load it"):
         open_runtime(Bundle(copy, exported.metadata), name)
+
+
+def test_devices_of_onnx_runtime(exported: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"no device 'cuda:1', did you mean 'cuda'"):
+        open_runtime(exported, "onnx", device="cuda:1")
+    monkeypatch.setattr(onnx.onnxruntime, "get_available_providers", lambda: ["CPU..."])
+    with pytest.raises(InputError, match="install onnxruntime-gpu"):
+        open_runtime(exported, "onnx", device="tensorrt")
+    every = list(onnx.PROVIDERS.values())
+    monkeypatch.setattr(onnx.onnxruntime, "get_available_providers", lambda: every)
+    assert onnx._providers("tensorrt") == every[::-1]
+    assert onnx._providers("auto") == every[1::-1]
+    assert onnx._providers("cpu") == every[:1]

@@ -20,7 +20,7 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Flag = Annotated[bool, Parameter(show_default=False)]
 MANY = Parameter(consume_multiple=True, show_default=False)
 

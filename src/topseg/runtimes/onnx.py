@@ -1,4 +1,4 @@
-"""The ONNX Runtime engine: the torch-free default, on the CPU or, where its build has it, CUDA."""
+"""The ONNX Runtime engine: the torch-free default, on the CPU or, where its build has them, GPUs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.errors import InputError, did_you_mean
 from topseg.runtimes import check_fixed, check_graph, check_images
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+"""Devices, each falling back on those above it for what it cannot run. TensorRT is never chosen
+unasked: it builds an engine for every new input size, which takes minutes."""
 
 
 class OnnxRuntime:
@@ -31,7 +37,7 @@ class OnnxRuntime:
 
         Args:
             bundle: A bundle with an ONNX graph.
-            device: "cpu", "cuda", or "auto" for CUDA where this build of ONNX Runtime has it.
+            device: "cpu", "cuda", "tensorrt", or "auto" for CUDA where this build of ONNX Runtime has it.
             threads: CPU threads; None takes ONNX Runtime's default.
             graph: Name of the graph in the metadata; "onnx-mask" answers with masks (B, H, W).
 
@@ -71,9 +77,12 @@ def _providers(device: str) -> list[str]:
     available = onnxruntime.get_available_providers()
     if device == "auto":
         device = "cuda" if PROVIDERS["cuda"] in available else "cpu"
+    if device not in PROVIDERS:
+        raise InputError(f"device: no device '{device}'{did_you_mean(device, PROVIDERS)}")
     if PROVIDERS[device] not in available:
         raise InputError(
             f"device {device}: this build of ONNX Runtime has only {', '.join(available)}; "
             "install onnxruntime-gpu, or take --device cpu"
         )
-    return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))
+    chain = list(PROVIDERS)[list(PROVIDERS).index(device) :: -1]
+    return [PROVIDERS[name] for name in chain if PROVIDERS[name] in available]
