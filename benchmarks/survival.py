@@ -1,6 +1,6 @@
 """A run that is killed again and again ends as one that never was: bit by bit.
 
-    python benchmarks/survival.py [--kills 20] [--steps 80]
+    python benchmarks/survival.py [--kills 20] [--steps 240]
 
 SIGKILL at random moments (checkpoints are written every few steps, so many fall inside a write),
 each time resumed with another number of loader processes; then SIGTERM to two processes under
@@ -55,7 +55,7 @@ def kill_often(folder: Path, kills: int) -> int:
             run.wait()
             return hit
         try:
-            run.wait(rng.uniform(2.5, 6.0))
+            run.wait(rng.uniform(2.0, 4.5))
             return hit  # it finished first
         except subprocess.TimeoutExpired:
             run.kill()
@@ -78,7 +78,7 @@ def stop_two(folder: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=240)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""The ONNX Runtime engine: the torch-free default, on the CPU or, where its build has them, GPUs."""
+"""The ONNX Runtime engine: the torch-free default, on the CPU or a GPU where its build has it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OnnxRuntime:
 
         Args:
             bundle: A bundle with an ONNX graph.
-            device: "cpu", "cuda", "tensorrt", or "auto" for CUDA where this build of ONNX Runtime has it.
+            device: "cpu", "cuda", "tensorrt", or "auto" for CUDA where this build has it.
             threads: CPU threads; None takes ONNX Runtime's default.
             graph: Name of the graph in the metadata; "onnx-mask" answers with masks (B, H, W).
 
