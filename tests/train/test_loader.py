@@ -1,5 +1,7 @@
 """Batches: a function of the step, in any process."""
 
+import contextlib
+import multiprocessing
 import pickle
 from collections.abc import Callable
 
@@ -37,6 +39,18 @@ def test_a_batch_is_bytes_by_step(make_recipe: MakeRecipe) -> None:
 def test_survives_the_way_to_a_spawned_worker(make_recipe: MakeRecipe) -> None:
     ours = batches(make_recipe())
     assert equal(pickle.loads(pickle.dumps(ours))[2], ours[2])
+
+
+def test_workers_may_be_spawned(make_recipe: MakeRecipe) -> None:
+    """As on Windows and macOS, where a worker inherits nothing."""
+    ours = batches(make_recipe(train={"workers": 1}))
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        with contextlib.closing(load_batches(ours, start=5, pin=False)) as stream:
+            assert equal(next(stream), ours[5])
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 def test_workers_keep_the_order(make_recipe: MakeRecipe) -> None:

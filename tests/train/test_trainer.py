@@ -259,3 +259,21 @@ def test_no_gpu(make_recipe: MakeRecipe, tmp_path: Path) -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(InputError, match="cuda"):
         train(make_recipe(), tmp_path / "run", device="cuda")
+
+
+def test_compiled_and_deterministic_runs_are_the_same(
+    make_recipe: MakeRecipe, whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as this side goes: the compiler's last stage takes a minute and is torch's own."""
+    compile_network, calls = torch.compile, []
+
+    def compiled(module: torch.nn.Module) -> object:
+        calls.append(torch.are_deterministic_algorithms_enabled())
+        return compile_network(module, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    recipe = make_recipe(train={"compile": True, "deterministic": True})
+    train(recipe, tmp_path / "run", device="cpu")
+    assert calls == [True]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert compare_runs(whole_run, tmp_path / "run") == []
