@@ -25,6 +25,7 @@ from topseg.recipe import (
     read_data,
     read_recipe,
 )
+from topseg.recipe.loss import OhemConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NORMALIZE = "{type: Normalize, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}"
@@ -262,6 +263,11 @@ def test_losses(make: Callable[..., Path]) -> None:
         CrossEntropyConfig(weight=1.6, mean_over="all"),
         CrossEntropyConfig(weight=0.4),
     )
+    hard = "type: CrossEntropyLoss, top_k_percent_pixels: 0.2"
+    ohem = changed(make, f"loss: {{types: [{{{hard}}}], coef: [1]}}").loss
+    assert ohem == (OhemConfig(fraction=0.2),)
+    with pytest.raises(InputError, match=r"weight.*which pixels are hard"):
+        changed(make, f"loss: {{types: [{{{hard}, weight: [{weights}]}}], coef: [1]}}")
 
 
 def test_how_to_evaluate_is_told(make: Callable[..., Path]) -> None:

@@ -307,10 +307,10 @@ def _losses(loss: Section, ignore: int, notes: list[str]) -> list[Tree]:
         one = "expected one of each: TopFormer has one output"
         loss.refuse("types", f"got {len(types)}, with coef {factors}; {one}")
     terms = [term for one in types for term in _terms(one, next(iter(factors), 1.0), ignore)]
-    notes.append(
-        "loss -> "
-        + ", ".join(f"{t['weight']:g} x {t['name']}, {t['mean_over']} pixels" for t in terms)
+    described = (
+        f"{t['weight']:g} x {t['name']}, {t.get('mean_over', 'hard')} pixels" for t in terms
     )
+    notes.append(f"loss -> {', '.join(described)}")
     return terms
 
 
@@ -323,9 +323,11 @@ def _terms(loss: Section, weight: float, ignore: int) -> list[Tree]:
         pairs = zip(parts, factors, strict=False)
         return [term for part, factor in pairs for term in _terms(part, weight * factor, ignore)]
     loss.only("ignore_index", ignore, why="as train_dataset")
-    loss.only("top_k_percent_pixels", 1.0)
     loss.only("data_format", "NCHW")
-    labelled = loss.take("avg_non_ignore", True)
+    labelled, hard = loss.take("avg_non_ignore", True), loss.number("top_k_percent_pixels", 1.0)
+    if hard != 1:
+        loss.only("weight", None, why="there it also changes which pixels are hard")
+        return [{"name": "ohem", "weight": weight, "fraction": hard}]
     return [
         {
             "name": "cross_entropy",
