@@ -89,7 +89,7 @@ class Model:
             *(self._in_thread(self._hire) for _ in range(count)), return_exceptions=True
         )
         failed = [result for result in started if isinstance(result, BaseException)]
-        self._workers |= {worker for worker in started if worker not in failed}
+        self._workers |= {worker for worker in started if not isinstance(worker, BaseException)}
         if failed:
             await self.close()
             raise failed[0]
@@ -162,7 +162,7 @@ class Model:
         self._count_workers()
         log.error("worker lost", extra={"fields": {"model": self.name, "pid": worker.pid}})
         await self._in_thread(worker.close)
-        for pause in (0.1, 1.0, 5.0, *itertools.repeat(30.0)):
+        for pause in itertools.chain((0.1, 1.0, 5.0), itertools.repeat(30.0)):
             self._metrics.restarts.labels(self.name).inc()
             try:
                 worker = await self._in_thread(self._hire)
