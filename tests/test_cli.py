@@ -350,6 +350,13 @@ def test_resume_where_there_is_nothing(run: Run, recipe: Path, tmp_path: Path) -
     refused(run("train", recipe, "--out", tmp_path / "r", "--resume"), "no run to resume")
 
 
+def test_resume_auto_starts_and_goes_on(run: Run, recipe: Path, tmp_path: Path) -> None:
+    words = ["train", recipe, "--resume", "auto", "--out", tmp_path / "r"]
+    assert run(*words)[0] == 0
+    refused(run(*words), "train.steps: got 2, but 2 steps are done")
+    assert run(*words, "train.steps=3")[0] == 0
+
+
 def test_data_folder_without_classes(run: Run, data: Path) -> None:
     (data / "dataset.yaml").unlink()
     refused(run("check", data), "data.classes")

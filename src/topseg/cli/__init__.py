@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--offline" in words:
         os.environ["TOPSEG_OFFLINE"] = "1"
     words = [word for word in words if word not in ("--debug", "--offline")]
+    if "auto" in words[1:] and words[(at := words.index("auto")) - 1] == "--resume":
+        words[at - 1 : at + 1] = ["--resume-auto"]  # a flag that may have a word after it
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0

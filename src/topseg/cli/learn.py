@@ -27,6 +27,7 @@ def train(
     *overrides: str,
     out: Path,
     resume: Flag = False,
+    resume_auto: Flag = False,
     device: Device = "auto",
     tensorboard: Flag = False,
     allow_partial: Flag = False,
@@ -37,7 +38,8 @@ def train(
         recipe: The recipe (YAML), topseg's or PaddleSeg's.
         overrides: Changes to it, such as train.steps=500.
         out: The run folder to make.
-        resume: Go on with the run in --out from its newest checkpoint.
+        resume: Go on with the run in --out from its newest good checkpoint.
+        resume_auto: The same, or start where there is no run yet; also written --resume auto.
         device: Where to train.
         tensorboard: Write TensorBoard files into the run as well.
         allow_partial: Take what fits of model.weights, for another number of classes.
@@ -47,6 +49,7 @@ def train(
 
     more = ["model.allow_partial=true"] if allow_partial else []
     settings = read_recipe(recipe, [*overrides, *more], report=print)
+    resume = resume or (resume_auto and (out / "recipe.yaml").exists())
     return train(settings, out, device=device, resume=resume, tensorboard=tensorboard)
 
 
