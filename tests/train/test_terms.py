@@ -1,12 +1,17 @@
 """Terms: each section of a recipe becomes its loss."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from topseg.config import build
+from topseg.config import build, to_tree
 from topseg.labels import LabelSet
 from topseg.losses import CrossEntropy, Dice, Focal, Lovasz, Ohem
 from topseg.recipe import Recipe
 from topseg.train.terms import make_loss
+from topseg.train.trainer import train
 
 LABELS = LabelSet(("ground", "square"), ((0, 0, 0), (255, 255, 255)))
 
@@ -41,3 +46,25 @@ def test_class_weights_by_number_or_rule(name: str) -> None:
     counted = make(name=name, class_weights="inverse_log")
     assert vars(counted)["class_weights"].tolist() == [1, len("inverse_log")]
     assert vars(make(name=name))["class_weights"] is None
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"name": "cross_entropy", "label_smoothing": 0.1},
+        {"name": "ohem", "fraction": 0.3},
+        {"name": "ohem", "min_kept": 100},
+        {"name": "focal"},
+        {"name": "dice"},
+        {"name": "lovasz"},
+    ],
+    ids=str,
+)
+def test_every_loss_learns(
+    section: dict[str, object], make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    settings = {"steps": 30, "augment": [], "ema": None, "eval_every": 30, "save_every": 30}
+    tree = to_tree(make_recipe(train=settings, optim={"lr": 3e-3})) | {"loss": [section]}
+    train(build(Recipe, tree, "recipe"), tmp_path / "run", device="cpu")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["miou"] > 0.85
