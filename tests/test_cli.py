@@ -191,6 +191,18 @@ def test_unknown_option(run: Run, recipe: Path) -> None:
     refused(run("train", recipe, "--ot", "x"), "--ot")
 
 
+def test_train_without_a_run_folder(run: Run, recipe: Path) -> None:
+    refused(run("train", recipe), "--out")
+    code, out, _ = run("train", recipe, "--dry-run")
+    assert code == 0
+    assert "bottleneck" in out
+
+
+def test_serve_without_a_model(run: Run) -> None:
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    refused(run("serve"), "models: none given")
+
+
 def test_no_such_recipe(run: Run, tmp_path: Path) -> None:
     refused(run("train", tmp_path / "no.yaml", "--out", tmp_path / "r"), "no.yaml", "no such file")
 

@@ -18,7 +18,10 @@ from topseg.errors import InputError
 
 __all__ = ["learn", "main", "share", "use"]  # importing the commands registers them
 
-_EXTRAS = {"torch": "train", "tensorboard": "train"}
+_EXTRAS = {
+    **dict.fromkeys(("torch", "tensorboard"), "train"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "grpc", "prometheus_client"), "serve"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

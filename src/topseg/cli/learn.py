@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from topseg.cli.app import Device, Flag, app, show_progress
+from topseg.errors import InputError
 
 
 @app.command
@@ -25,12 +26,13 @@ def train(
     recipe: Path,
     /,
     *overrides: str,
-    out: Path,
+    out: Path | None = None,
     resume: Flag = False,
     resume_auto: Flag = False,
     device: Device = "auto",
     tensorboard: Flag = False,
     allow_partial: Flag = False,
+    dry_run: Flag = False,
 ) -> int:
     """Train a model by a recipe.
 
@@ -43,12 +45,19 @@ def train(
         device: Where to train.
         tensorboard: Write TensorBoard files into the run as well.
         allow_partial: Take what fits of model.weights, for another number of classes.
+        dry_run: Put one batch through everything, say what a run would take, and write nothing.
     """
     from topseg.recipe import read_recipe
     from topseg.train.trainer import train
+    from topseg.train.trial import dry_run as try_out
 
     more = ["model.allow_partial=true"] if allow_partial else []
     settings = read_recipe(recipe, [*overrides, *more], report=print)
+    if dry_run:
+        print(try_out(settings, device))
+        return 0
+    if out is None:
+        raise InputError("--out: give the run folder to make, such as --out runs/mine")
     resume = resume or (resume_auto and (out / "recipe.yaml").exists())
     return train(settings, out, device=device, resume=resume, tensorboard=tensorboard)
 
