@@ -64,7 +64,9 @@ def test_bench_data(workers: int, make_recipe: MakeRecipe) -> None:
     stages = ["stage", "decode image and mask", "flip", "distort", "batch", "one worker"]
     assert names == [*stages, *["1 workers, measured"] * workers, "step on cpu"]
     for _, milliseconds, rate in rows[1:]:
-        assert float(milliseconds) * float(rate) == pytest.approx(1000, rel=0.6)
+        assert float(rate) == pytest.approx(1000 / max(float(milliseconds), 1e-9), rel=0.1) or (
+            float(milliseconds) < 0.1  # rounded too far
+        )
     spent = [float(row[1]) for row in rows[1:]]
     assert sum(spent[:4]) == pytest.approx(spent[4], abs=0.05)
     assert ("train.workers is 0" in sentence) == (workers == 0)
