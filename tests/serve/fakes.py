@@ -99,8 +99,11 @@ class Server:
         """Read the log up to an event."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            if not line.startswith("{"):
-                raise AssertionError(line + self.process.stderr.read())
+            if not line.startswith("{"):  # no log line, so its last words
+                with self.process.stderr as rest:
+                    words = line + rest.read()
+                self.process.wait(20)
+                raise AssertionError(words)
             self.lines.append(json.loads(line))
             if self.lines[-1]["event"] == event:
                 return self.lines[-1]

@@ -92,6 +92,11 @@ class Batcher(Generic[Task, Answer]):
     def __len__(self) -> int:
         return len(self._jobs)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._closed
+
     async def submit(self, task: Task, shape: Size, *, seconds: float, images: int = 1) -> Answer:
         """Wait for the answer to a task.
 

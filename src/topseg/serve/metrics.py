@@ -5,6 +5,9 @@ One object a service with a registry of its own, so that two services in one pro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -18,6 +21,20 @@ from prometheus_client import (
 from topseg.serve.refusal import Refusal
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Watched(Protocol):
+    """What is read of a model."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests in its queue."""
+        ...
+
+    @property
+    def workers(self) -> tuple[Any, ...]:
+        """Its workers that run."""
+        ...
 
 
 class Metrics:
@@ -63,6 +80,19 @@ class Metrics:
         self.restarts = Counter(
             "topseg_worker_restarts", "Workers that were replaced.", ("model",), registry=registry
         )
+
+    def watch(self, models: Mapping[str, Watched]) -> None:
+        """Read queues and workers whenever they are asked for.
+
+        Args:
+            models: By name; what is behind a name may change.
+        """
+        for name in models:
+            self._watch(name, models)
+
+    def _watch(self, name: str, models: Mapping[str, Watched]) -> None:
+        self.queue.labels(name).set_function(lambda: models[name].waiting)
+        self.workers.labels(name).set_function(lambda: len(models[name].workers))
 
     def count(self, route: str, status: int, refusal: Refusal | None, seconds: float) -> None:
         """Count one request that has been answered."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from topseg.bundle import Bundle
 from topseg.errors import InputError
 from topseg.geometry import Size
-from topseg.serve.batching import Batcher
+from topseg.serve.batching import Batcher, Job
 from topseg.serve.config import ServeConfig
 from topseg.serve.metrics import Metrics
 from topseg.serve.refusal import Refusal, not_ready
@@ -66,11 +66,18 @@ class Model:
         self._threads = ThreadPoolExecutor(config.worker_count, f"{name}-worker")
         self._workers: set[Worker] = set()
         self._loops: list[asyncio.Task[None]] = []
+        self._open = False
+        """Whether requests are taken: also while a dead worker's successor starts."""
 
     @property
     def ready(self) -> bool:
         """Whether a worker runs whose network has been warmed up."""
         return bool(self._workers)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._batcher)
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -94,7 +101,7 @@ class Model:
             await self.close()
             raise failed[0]
         self._loops = [asyncio.create_task(self._serve(worker)) for worker in self._workers]
-        self._count_workers()
+        self._open = True
 
     async def submit(self, task: Task, shape: Size, *, seconds: float, images: int = 1) -> Answer:
         """Have a task answered.
@@ -109,7 +116,7 @@ class Model:
             Refusal: Not ready, too much to do, too late, or the worker died of it.
             InputError: What is wrong with the task.
         """
-        if not self.ready:
+        if not self._open:
             raise not_ready(self.name)
         entered = time.perf_counter()
         answer = await self._batcher.submit(task, shape, seconds=seconds, images=images)
@@ -127,39 +134,45 @@ class Model:
     async def close(self) -> None:
         """Take no more, answer what waits, end the workers."""
         self._batcher.close()
-        if not self._workers:  # none that could answer, nor is one waited for
+        if not self._open:  # nobody is there who could answer
             for loop in self._loops:
                 loop.cancel()
             self._batcher.refuse(lambda: not_ready(self.name))
         await asyncio.gather(*self._loops, return_exceptions=True)
         await asyncio.gather(*(self._in_thread(worker.close) for worker in self._workers))
         self._workers.clear()
-        self._count_workers()
         self._threads.shutdown(wait=False)
 
     async def _serve(self, worker: Worker) -> None:
         """Feed one worker, and its successor when it dies."""
         while batch := await self._batcher.take():
-            self._metrics.queue.labels(self.name).set(len(self._batcher))
-            if not worker.alive:  # it died while there was nothing to do, so not of these
-                worker = await self._replace(worker)
-            tasks, start = [job.task for job in batch], time.perf_counter()
             try:
-                answers = await self._in_thread(worker, tasks, self._config.worker_seconds)
+                if not worker.alive:  # it died while there was nothing to do, so not of these
+                    worker = await self._replace(worker)
+                await self._answer(batch, worker)
             except WorkerLost as lost:
                 for job in batch:
                     job.fail(Refusal(500, f"{lost}; try again", reason="worker_lost"))
                 worker = await self._replace(worker)
-                continue
-            self._batcher.done(batch, time.perf_counter() - start)
-            self._metrics.batches.labels(self.name).observe(answers[0].batch)
-            for job, answer in zip(batch, answers, strict=True):
-                job.finish(answer)
+            finally:
+                for job in batch:
+                    job.fail(not_ready(self.name))  # only those that have no answer yet
+
+    async def _answer(self, batch: list[Job[Task, Answer]], worker: Worker) -> None:
+        tasks, start = [job.task for job in batch], time.perf_counter()
+        answers = await self._in_thread(worker, tasks, self._config.worker_seconds)
+        self._batcher.done(batch, time.perf_counter() - start)
+        self._metrics.batches.labels(self.name).observe(answers[0].batch)
+        for job, answer in zip(batch, answers, strict=True):
+            job.finish(answer)
 
     async def _replace(self, worker: Worker) -> Worker:
-        """Start another worker in a dead one's place, however often it takes."""
+        """Start another worker in a dead one's place, however often it takes.
+
+        Raises:
+            InputError, WorkerLost: It does not start, and the model is to close anyway.
+        """
         self._workers.discard(worker)
-        self._count_workers()
         log.error("worker lost", extra={"fields": {"model": self.name, "pid": worker.pid}})
         await self._in_thread(worker.close)
         for pause in itertools.chain((0.1, 1.0, 5.0), itertools.repeat(30.0)):
@@ -169,16 +182,16 @@ class Model:
                 break
             except (InputError, WorkerLost) as error:
                 if not self._workers:
+                    self._open = False
                     self._batcher.refuse(lambda: not_ready(self.name))
                 fields = {"model": self.name, "error": str(error), "again_in_s": pause}
                 log.error("worker does not start", extra={"fields": fields})
+                if self._batcher.closed:
+                    raise
                 await asyncio.sleep(pause)
+        self._open = True
         self._workers.add(worker)
-        self._count_workers()
         return worker
-
-    def _count_workers(self) -> None:
-        self._metrics.workers.labels(self.name).set(len(self._workers))
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -64,6 +64,7 @@ class Service:
         self.models = {
             name: self._model(name, find(model)) for name, model in config.models.items()
         }
+        self.metrics.watch(self.models)
 
     @property
     def ready(self) -> bool:

@@ -1,0 +1,81 @@
+"""Packed bodies and forms."""
+
+import gzip
+import zlib
+
+import pytest
+
+from topseg.errors import InputError
+from topseg.serve.bodies import find_image, unpack
+from topseg.serve.refusal import Refusal
+
+DATA = bytes(range(256)) * 8
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress(DATA)),
+        ("deflate", zlib.compress(DATA)),
+        ("", DATA),
+        ("identity", DATA),
+    ],
+)
+def test_bodies_are_unpacked(encoding: str, packed: bytes) -> None:
+    assert unpack(packed, encoding, len(DATA)) == DATA
+
+
+def test_bombs_are_not_unpacked() -> None:
+    with pytest.raises(Refusal, match="at most 1000 bytes") as refused:
+        unpack(gzip.compress(bytes(10**7)), "gzip", 1000)
+    assert refused.value.status == 413
+
+
+def test_what_cannot_be_unpacked() -> None:
+    with pytest.raises(InputError, match="damaged"):
+        unpack(b"no", "gzip", 100)
+    with pytest.raises(InputError, match="truncated"):
+        unpack(gzip.compress(DATA)[:-9], "gzip", 10**6)
+    with pytest.raises(Refusal, match="expected gzip, deflate or none") as refused:
+        unpack(DATA, "br", 100)
+    assert refused.value.status == 415
+
+
+def form(*parts: bytes, boundary: bytes = b"xyz") -> bytes:
+    return b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts) + (
+        b"--" + boundary + b"--\r\n"
+    )
+
+
+FIELD = b'Content-Disposition: form-data; name="model"\r\n\r\ntiny'
+FILE = (
+    b'Content-Disposition: form-data; name="x"; filename="a.png"\r\nContent-Type: y\r\n\r\n' + DATA
+)
+NAMED = b"Content-Disposition: form-data; name=image\r\n\r\n" + DATA
+
+
+@pytest.mark.parametrize("parts", [(FILE,), (FIELD, FILE), (FIELD, NAMED), (NAMED, FIELD)])
+@pytest.mark.parametrize("header", ["boundary=xyz", 'charset=utf-8; boundary="xyz"'])
+def test_file_of_a_form(parts: tuple[bytes, ...], header: str) -> None:
+    assert find_image(form(*parts), f"multipart/form-data; {header}") == DATA
+
+
+def test_plain_bodies_are_left_alone() -> None:
+    for kind in ("", "image/png", "application/x-www-form-urlencoded", "nonsense;;"):
+        assert find_image(DATA, kind) == DATA
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (form(FIELD), "multipart/form-data; boundary=xyz", "has no file"),
+        (form(FILE), "multipart/form-data; boundary=other", "has no file"),
+        (b"", "multipart/form-data; boundary=xyz", "has no file"),
+        (form(FILE), "multipart/form-data", "no boundary"),
+        (form(FILE), "multipart/form-data; boundary=", "no boundary"),
+        (form(FILE), "multipart/form-data; boundary*=utf-8''%ff", "no boundary"),
+    ],
+)
+def test_forms_without_a_file(body: bytes, kind: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_image(body, kind)

@@ -1,0 +1,201 @@
+"""A server of its own on loopback, asked by another project's client, and told to stop."""
+
+import http.client
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fakes import DEADLY, ColorRuntime, Server, running
+from numpy.typing import NDArray
+
+from topseg.bundle import Bundle
+from topseg.upsample import upsample_argmax
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def server(fake: Bundle) -> Iterator[Server]:
+    with running(fake.folder, "max_batch=4", "queue=64", "head_s=1") as server:
+        yield server
+
+
+@pytest.fixture(params=["http", "grpc"])
+def client(request: pytest.FixtureRequest, server: Server) -> Iterator[Any]:
+    module = pytest.importorskip(
+        f"tritonclient.{request.param}", reason="tritonclient[http,grpc] is not installed"
+    )
+    port = server.port if request.param == "http" else server.rpc_port
+    options = {"concurrency": 8} if request.param == "http" else {}
+    client = module.InferenceServerClient(f"127.0.0.1:{port}", **options)
+    client.module = module
+    yield client
+    client.close()
+    client.close = lambda: None  # it closes itself once more, in whichever thread collects it
+
+
+def infer(
+    client: Any,
+    images: NDArray[np.uint8],
+    *,
+    binary: bool = True,
+    call: str = "infer",
+    **more: Any,
+) -> Any:
+    module = client.module
+    tensor = module.InferInput("images", images.shape, "UINT8")
+    outputs = [module.InferRequestedOutput(name) for name in ("logits", "masks")]
+    if module.__name__.endswith("http"):
+        tensor.set_data_from_numpy(images, binary_data=binary)
+        outputs = [
+            module.InferRequestedOutput(name, binary_data=binary) for name in ("logits", "masks")
+        ]
+    else:
+        tensor.set_data_from_numpy(images)
+    return getattr(client, call)("fake", [tensor], outputs=outputs, **more)
+
+
+def expect(fake: Bundle, images: NDArray[np.uint8], answer: Any) -> None:
+    logits = ColorRuntime(fake)(images)
+    np.testing.assert_array_equal(answer.as_numpy("logits"), logits)
+    masks = upsample_argmax(logits, images.shape[1:3])
+    np.testing.assert_array_equal(answer.as_numpy("masks"), masks)
+
+
+def test_health_and_metadata(client: Any) -> None:
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("fake")
+    assert client.is_model_ready("fake", "1")
+    about, model = client.get_server_metadata(), client.get_model_metadata("fake")
+    if client.module.__name__.endswith("grpc"):
+        assert (about.name, list(model.inputs[0].shape)) == ("topseg", [-1, -1, -1, 3])
+    else:
+        assert (about["name"], model["inputs"][0]["shape"]) == ("topseg", [-1, -1, -1, 3])
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_inference(client: Any, fake: Bundle, binary: bool) -> None:
+    answer = infer(client, IMAGES, binary=binary, request_id="n7", timeout=10_000_000)
+    expect(fake, IMAGES, answer)
+    response = answer.get_response()
+    assert (response["id"] if isinstance(response, dict) else response.id) == "n7"
+
+
+def test_concurrent_inference_of_several_shapes(client: Any, fake: Bundle) -> None:
+    asked = [
+        np.ascontiguousarray(IMAGES[:1, :, : 32 * (1 + number % 2)]) + np.uint8(number)
+        for number in range(24)
+    ]
+    if client.module.__name__.endswith("http"):
+        waiting = [infer(client, images, call="async_infer") for images in asked]
+        answers = [one.get_result() for one in waiting]
+    else:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda images: infer(client, images), asked))
+    for images, answer in zip(asked, answers, strict=True):
+        expect(fake, images, answer)
+
+
+def test_packed_requests(client: Any, fake: Bundle) -> None:
+    if client.module.__name__.endswith("grpc"):
+        answer = infer(client, IMAGES, compression_algorithm="gzip")
+    else:
+        answer = infer(client, IMAGES, request_compression_algorithm="gzip")
+    expect(fake, IMAGES, answer)
+
+
+def test_errors_are_the_protocols(client: Any) -> None:
+    exception = client.module.InferenceServerException
+    with pytest.raises(exception, match="no model 'other' here, known: fake"):
+        client.get_model_metadata("other")
+    with pytest.raises(exception, match="expected multiples of 32"):
+        infer(client, IMAGES[:, :31])
+    with pytest.raises(exception, match="not answered within"):
+        infer(client, IMAGES, timeout=1)
+
+
+def test_dead_worker_is_answered_and_replaced(client: Any, fake: Bundle) -> None:
+    with pytest.raises(client.module.InferenceServerException, match="worker process ended"):
+        infer(client, np.full((1, 32, 32, 3), DEADLY, np.uint8))
+    expect(fake, IMAGES, infer(client, IMAGES))
+
+
+def test_slow_heads_and_long_ones_are_cut(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
+        slow.sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\n")
+        assert slow.recv(100) == b""  # within head_s, whatever else arrives
+    with socket.create_connection(("127.0.0.1", server.port), 10) as long:
+        long.sendall(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 40_000)
+        assert long.recv(100).startswith(b"HTTP/1.1 4")
+
+
+def post(port: int, body: bytes, number: int) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/segment", body, {"X-Request-ID": f"n{number}"})
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+def test_nothing_accepted_is_lost_when_told_to_stop(fake: Bundle, photo: NDArray[np.uint8]) -> None:
+    body = cv2.imencode(".png", photo)[1].tobytes()
+    server = Server(fake.folder, "max_wait_ms=1", "queue=8", "drain_delay_s=0.3")
+    server.until("ready")
+    answered: dict[str, int] = {}
+    failed: set[str] = set()
+    begun = threading.Event()
+
+    def ask(first: int) -> None:
+        for number in range(first, first + 1000):
+            try:
+                answered[f"n{number}"] = post(server.port, body, number)[0]
+            except OSError:
+                failed.add(f"n{number}")
+                return  # the server is gone
+            if len(answered) > 12:
+                begun.set()
+
+    threads = [threading.Thread(target=ask, args=(1000 * n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(30)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.stop() == 0
+    for thread in threads:
+        thread.join()
+    accepted = {line["request_id"] for line in server.lines if line["event"] == "request"}
+    assert not accepted & failed
+    assert accepted <= set(answered)
+    assert set(answered.values()) == {200, 503}  # 12 at a time are more than wait and run
+    assert server.lines[-1]["event"] == "stopped"
+
+
+def test_wrong_models_and_taken_ports_are_said_at_once(fake: Bundle, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AssertionError, match="cannot listen here"):
+            Server(fake.folder, f"port={port}")
+        with pytest.raises(AssertionError, match="gRPC: cannot listen"):
+            Server(fake.folder, f"grpc_port={port}")
+    with pytest.raises(AssertionError, match="no such model"):
+        Server(tmp_path / "nothing")
+
+
+def test_log_is_json_with_ids(server: Server, png: bytes) -> None:
+    status, _ = post(server.port, png, 5)
+    assert status == 200
+    line = server.until("request")
+    while line["request_id"] != "n5":
+        line = server.until("request")
+    assert (line["method"], line["path"], line["status"]) == ("POST", "/segment", 200)
+    assert json.dumps(line)

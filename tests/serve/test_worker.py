@@ -1,0 +1,138 @@
+"""Worker processes: they start, answer, die and are replaced."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import DEADLY, ColorRuntime, SlowRuntime, make_bundle
+
+from topseg.bundle import Bundle, read_bundle, write_metadata
+from topseg.errors import InputError
+from topseg.serve.config import ServeConfig
+from topseg.serve.pipeline import Tensors
+from topseg.serve.refusal import Refusal
+from topseg.serve.service import Service
+from topseg.serve.worker import Worker, WorkerLost, WorkerPlan
+
+GOOD = Tensors(np.full((1, 32, 32, 3), 9, np.uint8), ("logits",))
+BAD = Tensors(np.full((1, 32, 32, 3), DEADLY, np.uint8), ("logits",))
+
+
+def plan(bundle: Bundle, engine: Any = ColorRuntime) -> WorkerPlan:
+    return WorkerPlan(bundle, engine, max_batch=2, threads=1, max_pixels=10**6)
+
+
+@pytest.fixture(scope="module")
+def worker(fake: Bundle) -> Iterator[Worker]:
+    worker = Worker(plan(fake))
+    yield worker
+    worker.close()
+    assert not worker.alive
+
+
+def test_worker_answers(worker: Worker) -> None:
+    answers = worker([GOOD, GOOD], 30)
+    assert [answer.tensors["logits"].shape for answer in answers] == [(1, 3, 4, 4)] * 2
+    assert worker.alive
+    assert worker.max_batch == 2
+
+
+def test_worker_that_takes_too_long_is_lost(fake: Bundle) -> None:
+    worker = Worker(plan(fake, SlowRuntime))
+    with pytest.raises(WorkerLost, match=r"did not answer within 0\.001 s"):
+        worker([GOOD], 0.001)
+    worker.kill()
+    worker.close()
+
+
+def test_worker_that_dies_is_noticed(fake: Bundle) -> None:
+    worker = Worker(plan(fake))
+    with pytest.raises(WorkerLost, match="ended"):
+        worker([BAD], 30)
+    with pytest.raises(WorkerLost, match="ended"):
+        worker([GOOD], 30)
+    worker.close()
+
+
+def _refuse(bundle: Bundle) -> Any:
+    raise InputError("no such engine")
+
+
+def test_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "m")
+    with pytest.raises(InputError, match="no such engine"):
+        Worker(plan(bundle, _refuse))
+    (bundle.folder / "more").write_text("x")
+    write_metadata(bundle.folder, bundle.metadata)
+    with pytest.raises(InputError, match="changed while it was served"):
+        Worker(plan(bundle))
+
+
+def run(bundle: Bundle, test: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        config = ServeConfig(models={"m": str(bundle.folder)}, workers=1)
+        service = Service(config, lambda model: read_bundle(Path(model)), ColorRuntime)
+        await service.start()
+        try:
+            await test(service)
+        finally:
+            await service.close()
+
+    asyncio.run(whole())
+
+
+def test_dead_workers_are_answered_for_and_replaced(fake: Bundle) -> None:
+    async def test(service: Service) -> None:
+        model = service.model()
+        waiting = [asyncio.create_task(service.infer(model, task, None)) for task in (BAD, GOOD)]
+        with pytest.raises(Refusal, match="worker process ended") as refused:
+            await waiting[0]
+        assert refused.value.status == 500
+        answer = await waiting[1]  # which waited meanwhile
+        assert answer.tensors["logits"].shape == (1, 3, 4, 4)
+        assert service.ready
+
+        model.workers[0].kill()  # while there is nothing to do: nobody is to notice
+        model.workers[0]._process.join()
+        await service.infer(model, GOOD, None)
+        lines = service.metrics.text().decode().splitlines()
+        assert 'topseg_worker_restarts_total{model="m"} 2.0' in lines
+
+    run(fake, test)
+
+
+def test_reload_changes_over_without_a_gap(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "m")
+
+    async def test(service: Service) -> None:
+        make_bundle(tmp_path / "new", ("crimson", "lime", "navy"))
+        (tmp_path / "m" / "metadata.json").write_bytes(
+            (tmp_path / "new" / "metadata.json").read_bytes()
+        )
+        stop = asyncio.Event()
+
+        async def ask() -> int:
+            count = 0
+            while not stop.is_set():
+                await service.infer(service.model(), GOOD, None)
+                count += 1
+            return count
+
+        asking = [asyncio.create_task(ask()) for _ in range(3)]
+        old = service.model()
+        await service.reload()
+        stop.set()
+        assert min(await asyncio.gather(*asking)) > 0
+        assert service.model() is not old
+        assert service.model().bundle.metadata.classes == ("crimson", "lime", "navy")
+        assert old.workers == ()
+
+        (tmp_path / "m" / "metadata.json").write_text("{}")
+        await service.reload()  # which fails, and changes nothing
+        assert service.ready
+        await service.infer(service.model(), GOOD, None)
+
+    run(bundle, test)
