@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from fakes import ColorRuntime, LocalWorker, make_bundle
 from numpy.typing import NDArray
+from starlette.testclient import TestClient
 
 from topseg.bundle import Bundle, read_bundle
 from topseg.serve import service as service_module
+from topseg.serve.app import make_app
 from topseg.serve.config import ServeConfig
 from topseg.serve.service import Service
-
-pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +40,6 @@ def make_service(monkeypatch: pytest.MonkeyPatch, fake: Bundle) -> Callable[...,
 @pytest.fixture
 def connect(make_service: Callable[..., Service]) -> Iterator[Callable[..., Any]]:
     """Give clients of a service that runs until the test ends."""
-    from starlette.testclient import TestClient
-
-    from topseg.serve.app import make_app
-
     with ExitStack() as stack:
 
         def connect(service: Service | None = None, **settings: Any) -> TestClient:
