@@ -1,5 +1,6 @@
 """What the benchmarks share: bundles of untrained networks, and the results folder."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from topseg.exporting import export, proof_images
 from topseg.files import write_text
 from topseg.labels import standard_set
 from topseg.models import create_model
+
+# As the command line does, for the processes that the benchmarks start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -162,6 +162,18 @@ def test_run_becomes_a_file_for_paddleseg_and_back(
     assert (tmp_path / "bundle" / "metadata.json").is_file()
 
 
+def test_weights_averages_and_the_loaders_bench(
+    run: Run, recipe: Path, data: Path, finished: Path, tmp_path: Path
+) -> None:
+    code, out, _ = run("weights", data)
+    assert (code, "median_frequency" in out) == (0, True)
+    assert run("average", finished, finished, "--out", tmp_path / "mean")[0] == 0
+    assert (tmp_path / "mean" / "metadata.json").is_file()
+    code, out, _ = run("bench", "--data", recipe, "--seconds", 0.05)
+    assert (code, "images/s" in out) == (0, True)
+    refused(run("bench"), "give MODEL, or --data")
+
+
 def test_new_class_count_from_old_weights(
     run: Run, recipe: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -121,3 +121,31 @@ def report(run: Path, /, *, out: Path, device: Device = "auto") -> None:
     with show_progress("evaluate") as progress:
         scores = report_run(run, out, device=device, progress=progress)
     print(f"{scores.summary()}\n{out}: written")
+
+
+@app.command
+def weights(data: Path, /, *overrides: str) -> None:
+    """Print class weights for the loss, counted on a data set by each published rule.
+
+    Args:
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+    """
+    from topseg.data.frequency import describe_weights
+    from topseg.recipe import read_data
+
+    print(describe_weights(read_data(data, overrides)))
+
+
+@app.command
+def average(*models: Path, out: Path) -> None:
+    """Average the weights of several models of one network into a bundle.
+
+    Args:
+        models: Runs (their best evaluations, where train.keep_best keeps several), checkpoints or
+            bundles.
+        out: The bundle to make.
+    """
+    from topseg.train.averaging import average_models
+
+    print(f"{average_models(models, out).folder}: written")

@@ -142,9 +142,10 @@ def evaluate(
 
 @app.command
 def bench(
-    model: str,
+    model: str | None = None,
     /,
     *,
+    data: Path | None = None,
     image: Path | None = None,
     runtimes: Annotated[tuple[str, ...], MANY] = (),
     size: Annotated[tuple[str, ...], MANY] = ("512x512",),
@@ -152,10 +153,11 @@ def bench(
     seconds: float = 5.0,
     out: Path | None = None,
 ) -> None:
-    """Measure the time from an image file to its mask, stage by stage, on each engine.
+    """Measure the time from an image file to its mask, or from files to a training step.
 
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
+        data: A recipe instead: images/s of each stage of its loader, and of the step.
         image: The image file; a drawn scene of 1280x960 pixels if not given.
         runtimes: Engines; torch and every graph of the bundle if not given.
         size: Height x width of the network's input, such as 512x512 512x704.
@@ -164,6 +166,15 @@ def bench(
         out: Folder for bench.json, bench.md and bench.svg.
     """
     import tempfile
+
+    if data is not None:
+        from topseg.recipe import read_recipe
+        from topseg.train.trial import bench_data
+
+        print(bench_data(read_recipe(data), seconds=seconds))
+        return
+    if model is None:
+        raise InputError("bench: give MODEL, or --data RECIPE")
 
     from topseg.benchmark import bench, draw_photo, markdown, parse_size, save
     from topseg.hub import open_model
