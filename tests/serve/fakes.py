@@ -5,8 +5,10 @@ python fakes.py FOLDER key=value ...      serves the bundle in FOLDER with the f
 
 import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,36 +87,43 @@ def make_bundle(folder: Path, names: Sequence[str] = ("red", "green", "blue")) -
 
 
 class Server:
-    """A running server."""
+    """A running server, whose log is read all the time."""
 
     def __init__(self, folder: Path, *overrides: str) -> None:
         given = ("port=0", "grpc_port=0", "workers=1", "drain_delay_s=0.2", *overrides)
         command = [sys.executable, __file__, f"fake={folder}", *given]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, bufsize=1)
         self.lines: list[dict[str, Any]] = []
+        self._unseen: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._words = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         about = self.until("listening")
         self.port, self.rpc_port = about["port"], about["grpc_port"]
 
     def until(self, event: str) -> dict[str, Any]:
-        """Read the log up to an event."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if not line.startswith("{"):  # no log line, so its last words
-                with self.process.stderr as rest:
-                    words = line + rest.read()
-                self.process.wait(20)
-                raise AssertionError(words)
-            self.lines.append(json.loads(line))
-            if self.lines[-1]["event"] == event:
-                return self.lines[-1]
-        raise AssertionError(f"ended without '{event}': {self.lines}")
+        """Wait for an event in the log that was not waited for before."""
+        while (line := self._unseen.get(timeout=60)) is not None:
+            if line["event"] == event:
+                return line
+        self.process.wait(20)
+        raise AssertionError(f"ended without '{event}': {self._words}")
 
     def stop(self) -> int:
         """Wait for the end, and give the exit code."""
-        assert self.process.stderr is not None
-        self.lines += [json.loads(line) for line in self.process.stderr]
-        self.process.stderr.close()
+        self._reader.join(60)
         return self.process.wait(20)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as log:
+            for line in log:
+                if line.startswith("{"):
+                    self.lines.append(json.loads(line))
+                    self._unseen.put(self.lines[-1])
+                else:
+                    self._words += line  # a traceback
+        self._unseen.put(None)
 
 
 @contextmanager
@@ -127,7 +136,7 @@ def running(folder: Path, *overrides: str) -> Iterator[Server]:
     finally:
         server.process.terminate()
         code = server.stop()
-    assert code == 0, server.lines
+    assert code == 0, server.lines[-5:]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -104,13 +104,41 @@ def error_response(scope: Scope, refusal: Refusal) -> JSONResponse:
     return JSONResponse({"error": refusal.message}, refusal.status, headers)
 
 
+def request_id(headers: Mapping[str, str]) -> str:
+    """Take a request's own id, if it is one that a log can hold, or make one."""
+    asked = str(headers.get("x-request-id", ""))
+    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+
+
+def log_request(
+    identity: str,
+    method: str,
+    path: str,
+    status: int,
+    seconds: float,
+    size: int,
+    refusal: Refusal | None,
+) -> None:
+    """Write the one line that every request has in the log."""
+    fields = {
+        "request_id": identity,
+        "method": method,
+        "path": path[:200],
+        "status": status,
+        "ms": round(1000 * seconds, 1),
+        "bytes": size,
+    }
+    if refusal is not None:
+        fields |= {"reason": refusal.reason, "error": refusal.message}
+    log.info("request", extra={"fields": fields})
+
+
 class _Exchange:
     """One request and its answer."""
 
     def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers = Headers(scope=scope)
-        asked = self.headers.get("x-request-id", "")
-        self.id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        self.id = request_id(self.headers)
         self.status: int | None = None
         self._service = service
         self._scope = scope
@@ -151,7 +179,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            if not self._whole and self.status >= 400:
+            if not self._whole and self.status >= 400 and self.status != 408:
                 await self._linger()
             if self._service.draining or not self._whole:
                 headers["Connection"] = "close"
@@ -168,18 +196,9 @@ class _Exchange:
         refusal: Refusal | None = self._scope.get("topseg.refusal")
         status = self.status or 499  # the client left before there was an answer
         self._service.metrics.count(route, status, refusal, seconds)
-        fields = {
-            "request_id": self.id,
-            "method": self._scope["method"],
-            "path": self._scope["path"][:200],
-            "status": status,
-            "ms": round(1000 * seconds, 1),
-            "bytes": self._size,
-        }
-        if refusal is not None:
-            fields |= {"reason": refusal.reason, "error": refusal.message}
-        quiet = status < 400 and route in _PROBES
-        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
+        if status >= 400 or route not in _PROBES:
+            method, path = self._scope["method"], self._scope["path"]
+            log_request(self.id, method, path, status, seconds, self._size, refusal)
 
     async def _linger(self) -> None:
         """Read the rest of a body: closing before its sender is done would hide the answer."""

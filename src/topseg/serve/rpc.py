@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from topseg.errors import InputError
 from topseg.serve import protocol
-from topseg.serve.guard import Keys
+from topseg.serve.guard import Keys, log_request, request_id
 from topseg.serve.messages import SERVICE, calls
 from topseg.serve.pipeline import Tensors
 from topseg.serve.protocol import Inference
 from topseg.serve.refusal import Refusal
 from topseg.serve.service import Service
+
+log = logging.getLogger("topseg.serve")
 
 _CODES: Final = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -54,11 +59,11 @@ async def start_rpc(service: Service, address: str) -> tuple[grpc.aio.Server, in
         maximum_concurrent_rpcs=len(service.models) * (config.queue + config.worker_count) + 16,
     )
     answers = Calls(service)
-    handlers = {
+    handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
-            answers.handler(name), request.FromString, response.SerializeToString
+            answers.handler(name), None, response.SerializeToString
         )
-        for name, (request, response) in calls().items()
+        for name, (_, response) in calls().items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     try:
@@ -83,25 +88,35 @@ class Calls:
         self._service = service
         self._keys = Keys(service.config.api_keys)
 
-    def handler(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
-        """Give the handler of one call."""
+    def handler(self, name: str) -> Callable[[bytes, Any], Awaitable[Any]]:
+        """Give the handler of one call, from a request's bytes to a response."""
         answer: Callable[[Any, Any], Awaitable[dict[str, Any]]] = getattr(self, f"_{name}")
-        response = calls()[name][1]
+        request_class, response_class = calls()[name]
 
-        async def handle(request: Any, context: Any) -> Any:
-            start, refusal = time.perf_counter(), None
+        async def handle(body: bytes, context: Any) -> Any:
+            start, status, refusal = time.perf_counter(), 200, None
+            metadata = dict(context.invocation_metadata() or ())
             try:
                 if name not in _OPEN:
-                    metadata = dict(context.invocation_metadata() or ())
                     self._keys.check(str(metadata.get("authorization", "")))
-                return response(**await answer(request, context))
+                return response_class(**await answer(request_class.FromString(body), context))
             except Refusal as refused:
                 refusal = refused
             except InputError as error:
                 refusal = Refusal(400, str(error), reason="input")
+            except DecodeError:
+                refusal = Refusal(400, f"request: no {name}Request of the protocol", reason="input")
+            except asyncio.CancelledError:
+                status = 499  # the client left
+                raise
+            except Exception:
+                log.exception("call failed")
+                refusal = Refusal(500, "internal error; the log has more", reason="fault")
             finally:
-                seconds, status = time.perf_counter() - start, refusal.status if refusal else 200
+                status = refusal.status if refusal else status
+                seconds = time.perf_counter() - start
                 self._service.metrics.count(f"grpc {name}", status, refusal, seconds)
+                log_request(request_id(metadata), "grpc", name, status, seconds, len(body), refusal)
             await context.abort(_CODES[refusal.status], refusal.message)
 
         return handle

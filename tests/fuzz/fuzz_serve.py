@@ -1,0 +1,258 @@
+"""Mutated images and mutated requests against a server on loopback.
+
+    python tests/fuzz/fuzz_serve.py [--images 20000] [--requests 20000] [--seed 0]
+
+The network is a fake one, for it is decoders and parsers that are tried. Every request must be
+answered or hung up on within five seconds; no worker may die; the memory must stay bounded; and a
+good image must have the same answer afterwards. Every case follows from the seed and its number.
+"""
+
+import argparse
+import io
+import json
+import random
+import re
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
+from fakes import Server, make_bundle, running
+
+from topseg.serve.messages import SERVICE, messages
+
+LIMIT_SECONDS = 5.0
+LIMIT_MIB = 700
+CLIENTS = 16
+EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+WORDS = (b"\r\n", b"\r\n\r\n", b"\0", b":", b"chunked", b"-1", b"99999999999999999999", b"{", b"[[")
+
+
+def sample_images() -> list[bytes]:
+    """One file of every kind."""
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (40, 56, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds: list[tuple[Image.Image, str, dict[str, Any]]] = [
+        (noise, "JPEG", {}),
+        (noise, "JPEG", {"progressive": True, "exif": exif}),
+        (noise.convert("L"), "JPEG", {"quality": 20}),
+        (noise.convert("CMYK"), "JPEG", {}),
+        (noise, "PNG", {}),
+        (noise.convert("P"), "PNG", {"transparency": 3}),
+        (noise.convert("RGBA"), "PNG", {"exif": exif}),
+        (Image.fromarray(rng.integers(0, 65536, (40, 56), np.uint16)), "PNG", {}),
+        (noise.convert("1"), "PNG", {}),
+        (noise, "WEBP", {}),
+        (noise.convert("RGBA"), "WEBP", {"lossless": True}),
+        (noise, "WEBP", {"save_all": True, "append_images": [noise.rotate(90)]}),
+    ]
+    found = []
+    for image, kind, options in kinds:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        found.append(buffer.getvalue())
+    return found
+
+
+def sample_requests(images: Sequence[bytes]) -> list[bytes]:
+    """One HTTP request of every kind."""
+    tensor: dict[str, Any] = {"name": "images", "datatype": "UINT8", "shape": [1, 32, 32, 3]}
+    plain = json.dumps({"inputs": [{**tensor, "data": [7] * 3072}], "id": "x"}).encode()
+    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": 3072}}]}).encode()
+    length = b"Inference-Header-Content-Length: %d\r\n" % len(head)
+    form = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n%s\r\n--b--\r\n' % images[0]
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(images[4]), images[4])
+
+    def http(line: bytes, body: bytes = b"", headers: bytes = b"") -> bytes:
+        if body and b"Transfer" not in headers:
+            headers += b"Content-Length: %d\r\n" % len(body)
+        return line + b" HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n" + body
+
+    return [
+        http(b"GET /v2/health/ready"),
+        http(b"GET /docs", headers=b"Accept: text/html\r\nX-Request-ID: abc\r\n"),
+        http(b"POST /segment?output=json&shapes=all", images[4]),
+        http(b"POST /segment?output=overlay&alpha=0.5", images[0]),
+        http(b"POST /segment", form, b"Content-Type: multipart/form-data; boundary=b\r\n"),
+        http(b"POST /segment", chunks, b"Transfer-Encoding: chunked\r\n"),
+        http(b"POST /v2/models/fake/infer", plain, b"Content-Type: application/json\r\n"),
+        http(b"POST /v2/models/fake/infer", head + bytes(3072), length),
+    ]
+
+
+def sample_call() -> bytes:
+    """A call of gRPC."""
+    request = messages()["ModelInferRequest"](model_name="fake", id="x")
+    request.parameters["timeout"].int64_param = 1_000_000
+    request.inputs.add(name="images", datatype="UINT8", shape=[1, 32, 32, 3])
+    request.raw_input_contents.append(bytes(3072))
+    return bytes(request.SerializeToString())
+
+
+def mutate(data: bytes, rng: random.Random, words: Sequence[bytes] = ()) -> bytes:
+    """Change a few places, most of them near the beginning, where headers are."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        span = min(len(changed), rng.choice((32, 256, len(changed) or 1)))
+        at = rng.randrange(span) if span else 0
+        kind = rng.randrange(8 if words else 7)
+        if kind == 0 and changed:
+            changed[at] ^= 1 << rng.randrange(8)
+        elif kind == 1 and changed:
+            changed[at] = rng.randrange(256)
+        elif kind == 2:
+            width = rng.choice((1, 2, 4))
+            order: Any = rng.choice(("big", "little"))
+            value = rng.choice(EDGES) & (256**width - 1)
+            changed[at : at + width] = value.to_bytes(width, order)
+        elif kind == 3:
+            del changed[at : at + rng.randrange(1, 64)]
+        elif kind == 4:
+            changed[at:at] = changed[at : at + rng.randrange(1, 64)]
+        elif kind == 5:
+            changed[at:at] = rng.randbytes(rng.randrange(1, 16))
+        elif kind == 6 and rng.random() < 0.3:
+            del changed[rng.randrange(len(changed) + 1) :]
+        elif kind == 7:
+            changed[at:at] = rng.choice(words)
+    return bytes(changed)
+
+
+def ask(port: int, request: bytes) -> tuple[str, bytes]:
+    """Send a request and read until there is an answer, or the server hangs up.
+
+    Returns:
+        The status ("closed" where there was none), and the answer's body.
+    """
+    with socket.create_connection(("127.0.0.1", port), LIMIT_SECONDS) as connection:
+        try:
+            connection.sendall(request)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+                head, _, body = answer.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+                if length and len(body) >= int(length[1]):
+                    break
+        except ConnectionError:
+            return "closed", b""
+    if not answer:
+        return "closed", b""
+    status = re.match(rb"HTTP/1\.[01] ([2345]\d\d) ", answer)
+    assert status, f"no HTTP: {answer[:100]!r}"
+    return status[1].decode(), answer.partition(b"\r\n\r\n")[2]
+
+
+def post(image: bytes, query: bytes = b"") -> bytes:
+    """Give the request for an image's mask."""
+    head = b"POST /segment%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    return head % (query, len(image)) + image
+
+
+def memory(server: Server) -> float:
+    """Resident MiB of the server and its workers."""
+    tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
+    pids = [str(server.process.pid), *" ".join(file.read_text() for file in tasks).split()]
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * 4096 / 2**20
+
+
+def fuzz(images: int, requests: int, seed: int) -> dict[str, Any]:
+    """Try everything.
+
+    Args:
+        images: Mutated images to send.
+        requests: Mutated requests to send, a quarter of them calls of gRPC.
+        seed: Where the mutations come from.
+
+    Returns:
+        How often there was which answer, the slowest in seconds, and the largest memory in MiB.
+
+    Raises:
+        AssertionError: What must not be, with the number of the case.
+    """
+    files, call = sample_images(), sample_call()
+    texts = sample_requests(files)
+    found: dict[str, Any] = {"images": Counter(), "requests": Counter(), "calls": Counter()}
+    slowest, largest, stop = [0.0], [0.0], threading.Event()
+
+    def one(case: Callable[[random.Random], tuple[str, str]], number: int) -> None:
+        start = time.monotonic()
+        try:
+            kind, status = case(random.Random(f"{seed} {number}"))
+        except Exception as error:
+            raise AssertionError(f"case {number}: {type(error).__name__}: {error}") from error
+        seconds = time.monotonic() - start
+        assert seconds < LIMIT_SECONDS, f"case {number}: {seconds:.1f} s"
+        assert not status.startswith("5"), f"case {number}: {status}"
+        slowest[0] = max(slowest[0], seconds)
+        found[kind][status] += 1
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = make_bundle(Path(folder) / "fake")
+        limits = ("head_s=1", "body_s=1", "max_pixels=4000000", "max_request_bytes=1000000")
+        with running(bundle.folder, *limits) as server:
+            channel = grpc.insecure_channel(f"127.0.0.1:{server.rpc_port}")
+            infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+
+            def image(rng: random.Random) -> tuple[str, str]:
+                query = rng.choice((b"", b"?output=json&shapes=all", b"?output=overlay"))
+                return "images", ask(server.port, post(mutate(rng.choice(files), rng), query))[0]
+
+            def request(rng: random.Random) -> tuple[str, str]:
+                if rng.random() < 0.25:
+                    try:
+                        infer(mutate(call, rng), timeout=LIMIT_SECONDS)
+                    except grpc.RpcError as error:
+                        return "calls", error.code().name
+                    return "calls", "OK"
+                return "requests", ask(server.port, mutate(rng.choice(texts), rng, WORDS))[0]
+
+            def watch() -> None:
+                while not stop.wait(0.2):
+                    largest[0] = max(largest[0], memory(server))
+
+            watching = threading.Thread(target=watch)
+            watching.start()
+            try:
+                good = [ask(server.port, post(file)) for file in files]
+                with ThreadPoolExecutor(CLIENTS) as pool:
+                    list(pool.map(lambda number: one(image, number), range(images)))
+                    list(pool.map(lambda number: one(request, number), range(requests)))
+                assert [ask(server.port, post(file)) for file in files] == good
+                metrics = ask(server.port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")[1]
+            finally:
+                stop.set()
+                watching.join()
+                channel.close()
+    assert b"topseg_worker_restarts_total{" not in metrics, "a worker died"
+    assert b"topseg_body_bytes 0.0" in metrics, "a body was not let go of"
+    assert largest[0] < LIMIT_MIB, f"{largest[0]:.0f} MiB"
+    for bad in ("INTERNAL", "UNAVAILABLE", "UNKNOWN"):
+        assert bad not in found["calls"], found["calls"]
+    return {**found, "slowest_s": round(slowest[0], 2), "largest_mib": round(largest[0])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    print(fuzz(**vars(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()
