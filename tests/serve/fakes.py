@@ -33,8 +33,6 @@ DEADLY = (7, 77, 177)
 class ColorRuntime:
     """Gives each 8x8 block its mean red, green and blue as logits."""
 
-    seconds = 0.0
-
     def __init__(self, bundle: Bundle) -> None:
         self.metadata = bundle.metadata
         self.seen: list[int] = []
@@ -44,16 +42,10 @@ class ColorRuntime:
         self.seen.append(len(images))
         if (images[:, 0, 0] == DEADLY).all(axis=-1).any():
             os._exit(3)
-        time.sleep(self.seconds)
+        time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
         count, height, width, _ = images.shape
         blocks = images.reshape(count, height // 8, 8, width // 8, 8, 3).mean(axis=(2, 4))
         return np.ascontiguousarray(blocks.transpose(0, 3, 1, 2), np.float32)
-
-
-class SlowRuntime(ColorRuntime):
-    """The same, in a twentieth of a second."""
-
-    seconds = 0.05
 
 
 class LocalWorker:
@@ -64,6 +56,7 @@ class LocalWorker:
 
     def __init__(self, plan: WorkerPlan) -> None:
         self.pipeline = Pipeline(plan.open(plan.bundle), max_batch=plan.max_batch)
+        self.max_batch = self.pipeline.max_batch
 
     def __call__(self, tasks: Sequence[Task], seconds: float) -> list[Answer]:
         return self.pipeline(tasks)
@@ -140,6 +133,5 @@ def running(folder: Path, *overrides: str) -> Iterator[Server]:
 
 
 if __name__ == "__main__":
-    engine = SlowRuntime if "max_wait_ms=1" in sys.argv else ColorRuntime
     config = read_serve_config(None, sys.argv[1:2], sys.argv[2:], {})
-    sys.exit(serve(config, open_engine=engine))
+    sys.exit(serve(config, open_engine=ColorRuntime))

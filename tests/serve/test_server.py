@@ -2,8 +2,11 @@
 
 import http.client
 import json
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 from fakes import DEADLY, ColorRuntime, Server, running
 from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
+from topseg.serve.messages import SERVICE, messages
 from topseg.upsample import upsample_argmax
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
@@ -147,9 +152,81 @@ def post(port: int, body: bytes, number: int) -> tuple[int, bytes]:
     return found
 
 
-def test_nothing_accepted_is_lost_when_told_to_stop(fake: Bundle, photo: NDArray[np.uint8]) -> None:
+def logged(server: Server, request_id: str) -> dict[str, Any]:
+    """Wait for a request's line in the log."""
+    while (line := server.until("request"))["request_id"] != request_id:
+        pass
+    return line
+
+
+def test_who_leaves_is_not_worked_for(
+    fake: Bundle, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SECONDS", "0.3")
+    with running(fake.folder) as server, ThreadPoolExecutor() as pool:
+        first = pool.submit(post, server.port, png, 1)
+        for number in (2, 3):
+            gone = http.client.HTTPConnection("127.0.0.1", server.port)
+            gone.request("POST", "/segment", png, {"X-Request-ID": f"n{number}"})
+            gone.close()
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.rpc_port}")
+        infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        request = messages()["ModelInferRequest"](raw_input_contents=[IMAGES.tobytes()])
+        request.inputs.add(name="images", datatype="UINT8", shape=IMAGES.shape)
+        with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+            infer(request.SerializeToString(), timeout=0.1, metadata=(("x-request-id", "n4"),))
+        channel.close()
+        assert first.result()[0] == 200
+        statuses = {line["request_id"]: line["status"] for line in logged_until(server, 4)}
+        assert statuses.pop("n4") in (499, 504)
+        assert statuses == {"n1": 200, "n2": 499, "n3": 499}
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+    assert 'topseg_stage_seconds_count{model="fake",stage="network"} 1.0' in text
+    assert 'topseg_queue_requests{model="fake"} 0.0' in text
+
+
+def logged_until(server: Server, count: int) -> list[dict[str, Any]]:
+    """Wait for that many requests in the log."""
+    return [server.until("request") for _ in range(count)]
+
+
+def test_reload_by_signal(server: Server, png: bytes) -> None:
+    server.process.send_signal(signal.SIGHUP)
+    assert server.until("reloaded")["model"] == "fake"
+    assert post(server.port, png, 6)[0] == 200
+
+
+def test_tls(fake: Bundle, tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=x"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(
+        [openssl, *command.split(), *names], cwd=tmp_path, check=True, capture_output=True
+    )
+    pair = (f"tls_cert={tmp_path}/cert.pem", f"tls_key={tmp_path}/key.pem")
+    with running(fake.folder, *pair) as server:
+        trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=trust)
+        connection.request("GET", "/v2/health/ready")
+        assert connection.getresponse().read() == b'{"ready":true}'
+        connection.close()
+        root = grpc.ssl_channel_credentials((tmp_path / "cert.pem").read_bytes())
+        channel = grpc.secure_channel(f"127.0.0.1:{server.rpc_port}", root)
+        assert channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10) == b"\x08\x01"
+        channel.close()
+
+
+def test_nothing_accepted_is_lost_when_told_to_stop(
+    fake: Bundle, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = cv2.imencode(".png", photo)[1].tobytes()
-    server = Server(fake.folder, "max_wait_ms=1", "queue=8", "drain_delay_s=0.3")
+    monkeypatch.setenv("FAKE_SECONDS", "0.05")
+    server = Server(fake.folder, "queue=8", "drain_delay_s=0.3")
     server.until("ready")
     answered: dict[str, int] = {}
     failed: set[str] = set()
@@ -194,8 +271,6 @@ def test_wrong_models_and_taken_ports_are_said_at_once(fake: Bundle, tmp_path: P
 def test_log_is_json_with_ids(server: Server, png: bytes) -> None:
     status, _ = post(server.port, png, 5)
     assert status == 200
-    line = server.until("request")
-    while line["request_id"] != "n5":
-        line = server.until("request")
+    line = logged(server, "n5")
     assert (line["method"], line["path"], line["status"]) == ("POST", "/segment", 200)
     assert json.dumps(line)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import DEADLY, ColorRuntime, SlowRuntime, make_bundle
+from fakes import DEADLY, ColorRuntime, make_bundle
 
 from topseg.bundle import Bundle, read_bundle, write_metadata
 from topseg.errors import InputError
@@ -40,8 +40,9 @@ def test_worker_answers(worker: Worker) -> None:
     assert worker.max_batch == 2
 
 
-def test_worker_that_takes_too_long_is_lost(fake: Bundle) -> None:
-    worker = Worker(plan(fake, SlowRuntime))
+def test_worker_that_takes_too_long_is_lost(fake: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_SECONDS", "0.05")
+    worker = Worker(plan(fake))
     with pytest.raises(WorkerLost, match=r"did not answer within 0\.001 s"):
         worker([GOOD], 0.001)
     worker.kill()

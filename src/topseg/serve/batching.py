@@ -58,7 +58,11 @@ class Job(Generic[Task, Answer]):
 
 
 class Batcher(Generic[Task, Answer]):
-    """The queue of one model, from many clients to several workers."""
+    """The queue of one model, from many clients to several workers.
+
+    Attributes:
+        max_batch: Images in a batch; a larger request goes alone.
+    """
 
     def __init__(
         self,
@@ -73,13 +77,13 @@ class Batcher(Generic[Task, Answer]):
 
         Args:
             capacity: Requests that may wait.
-            max_batch: Images in a batch; a larger request goes alone.
+            max_batch: Images in a batch.
             max_pixels: Network pixels in a batch; None: any number.
             max_wait: Seconds that the oldest request may be kept back for others to join it.
             workers: How many take from the queue, for the estimate in Retry-After.
         """
         self._capacity = capacity
-        self._max_batch = max_batch
+        self.max_batch = max_batch
         self._max_pixels = max_pixels or math.inf
         self._max_wait = max_wait
         self._workers = workers
@@ -172,7 +176,7 @@ class Batcher(Generic[Task, Answer]):
         oldest = self._jobs[0]
         batch, images, pixels = [oldest], oldest.images, oldest.pixels
         for job in list(self._jobs)[1:]:
-            fits = images + job.images <= self._max_batch
+            fits = images + job.images <= self.max_batch
             if job.shape == oldest.shape and fits and pixels + job.pixels <= self._max_pixels:
                 batch.append(job)
                 images, pixels = images + job.images, pixels + job.pixels
@@ -180,7 +184,7 @@ class Batcher(Generic[Task, Answer]):
 
     def _is_full(self, batch: list[Job[Task, Answer]]) -> bool:
         pixels = sum(job.pixels for job in batch) + batch[0].pixels // batch[0].images
-        return sum(job.images for job in batch) >= self._max_batch or pixels > self._max_pixels
+        return sum(job.images for job in batch) >= self.max_batch or pixels > self._max_pixels
 
     def _wake(self) -> None:
         """Let every worker that waits look again."""

@@ -100,6 +100,12 @@ class Model:
         if failed:
             await self.close()
             raise failed[0]
+        self._batcher.max_batch = min(worker.max_batch for worker in self._workers)
+        if self._batcher.max_batch < self._config.max_batch:
+            fields = {"model": self.name, "max_batch": self._batcher.max_batch}
+            log.warning(
+                "no batches: they would change this engine's answers", extra={"fields": fields}
+            )
         self._loops = [asyncio.create_task(self._serve(worker)) for worker in self._workers]
         self._open = True
 
