@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from topseg import drawing
+from topseg.errors import InputError
 from topseg.labels import LabelSet, default_palette
 
 MASK = np.array([[0, 1, 2], [2, 255, 0]], np.uint8)
@@ -89,3 +90,9 @@ def test_legend_of_a_long_name_is_wide_enough() -> None:
     picture = drawing.legend_image(drawing.shares(np.array([5]), labels))
     assert picture.shape[1] > 600
     assert (picture[:, -8:] == 255).all(), "the text ends inside"
+
+
+def test_jpeg_has_its_limit() -> None:
+    with pytest.raises(InputError, match="at most 65500 pixels; take PNG"):
+        drawing.picture_jpeg(np.zeros((1, 65501, 3), np.uint8))
+    assert len(drawing.picture_png(np.zeros((1, 65501, 3), np.uint8))) > 0

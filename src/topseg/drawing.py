@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from topseg.errors import InputError
 from topseg.labels import Color, LabelSet, Mask
 
 Picture = NDArray[np.uint8]
@@ -24,6 +25,8 @@ Picture = NDArray[np.uint8]
 _PNG = {"compress_level": 1, "compress_type": 3}
 """zlib at its lowest level and looking for runs alone (Z_RLE), which masks consist of: the fastest
 choice, and files a third to two thirds smaller than by zlib's default strategy at that level."""
+
+JPEG_SIDE = 65500
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,16 @@ def picture_png(picture: NDArray[np.uint8]) -> bytes:
 
 
 def picture_jpeg(picture: Picture, quality: int = 90) -> bytes:
-    """Encode (H, W, 3) RGB as JPEG."""
+    """Encode (H, W, 3) RGB as JPEG.
+
+    Raises:
+        InputError: A side is longer than the format (as OpenCV writes it) can hold.
+    """
+    if max(picture.shape) > JPEG_SIDE:
+        height, width = picture.shape[:2]
+        raise InputError(
+            f"JPEG: got {height}x{width}, but a side has at most {JPEG_SIDE} pixels; take PNG"
+        )
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     encoded: NDArray[np.uint8] = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return encoded.tobytes()

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,10 @@ def test_slow_heads_and_long_ones_are_cut(server: Server) -> None:
 
 
 def post(port: int, body: bytes, number: int) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/segment", body, {"X-Request-ID": f"n{number}"})
-    answer = connection.getresponse()
-    found = answer.status, answer.read()
-    connection.close()
-    return found
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", "/segment", body, {"X-Request-ID": f"n{number}"})
+        with connection.getresponse() as answer:
+            return answer.status, answer.read()
 
 
 def logged(server: Server, request_id: str) -> dict[str, Any]:
@@ -266,6 +265,8 @@ def test_wrong_models_and_taken_ports_are_said_at_once(fake: Bundle, tmp_path: P
             Server(fake.folder, f"grpc_port={port}")
     with pytest.raises(AssertionError, match="no such model"):
         Server(tmp_path / "nothing")
+    with pytest.raises(AssertionError, match="InputError: tls_cert, tls_key: cannot be used"):
+        Server(fake.folder, f"tls_cert={tmp_path}/no", f"tls_key={tmp_path}/no")
 
 
 def test_log_is_json_with_ids(server: Server, png: bytes) -> None:

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -259,6 +261,12 @@ def test_deadline(connect: Connect, png: bytes) -> None:
     assert late.status_code == 504
     wrong = client.post("/segment", content=png, headers={"X-Request-Timeout": "-1"})
     assert wrong.status_code == 400
+
+
+@pytest.mark.parametrize("module", ["topseg.serve.app", "topseg.serve.pipeline"])
+def test_import_is_free_of_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_page_and_interface_description(connect: Connect) -> None:

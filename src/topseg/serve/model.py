@@ -88,8 +88,7 @@ class Model:
         """Start every worker and wait until each has run once.
 
         Raises:
-            InputError: The engine cannot be opened.
-            WorkerLost: A worker died while it started.
+            InputError: The engine cannot be opened, or its process dies of it.
         """
         count = self._config.worker_count
         started = await asyncio.gather(
@@ -99,6 +98,8 @@ class Model:
         self._workers |= {worker for worker in started if not isinstance(worker, BaseException)}
         if failed:
             await self.close()
+            if isinstance(failed[0], WorkerLost):
+                raise InputError(f"model '{self.name}': {failed[0]} while it started")
             raise failed[0]
         self._batcher.max_batch = min(worker.max_batch for worker in self._workers)
         if self._batcher.max_batch < self._config.max_batch:

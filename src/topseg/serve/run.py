@@ -54,23 +54,7 @@ def serve(
 
 async def _serve(service: Service, listener: socket.socket) -> int:
     config, loop = service.config, asyncio.get_running_loop()
-    server = _Server(
-        uvicorn.Config(
-            make_app(service),
-            http=_Protocol,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            h11_max_incomplete_event_size=16 * 1024,
-            limit_concurrency=config.max_connections,
-            timeout_keep_alive=int(max(1, config.head_s)),
-            timeout_graceful_shutdown=int(max(1, config.drain_s)),
-            ssl_certfile=config.tls_cert,
-            ssl_keyfile=config.tls_key,
-        )
-    )
+    server = _Server(_http(service))
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     rpc, rpc_port = None, None
@@ -101,6 +85,30 @@ async def _serve(service: Service, listener: socket.socket) -> int:
         await service.close()
     log.info("stopped", extra={"fields": {"requests": server.server_state.total_requests}})
     return 0
+
+
+def _http(service: Service) -> uvicorn.Config:
+    config = service.config
+    http = uvicorn.Config(
+        make_app(service),
+        http=_Protocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        h11_max_incomplete_event_size=16 * 1024,
+        limit_concurrency=config.max_connections,
+        timeout_keep_alive=int(max(1, config.head_s)),
+        timeout_graceful_shutdown=int(max(1, config.drain_s)),
+        ssl_certfile=config.tls_cert,
+        ssl_keyfile=config.tls_key,
+    )
+    try:
+        http.load()
+    except OSError as error:
+        raise InputError(f"tls_cert, tls_key: cannot be used ({error})") from None
+    return http
 
 
 def _stop(number: int, stopping: asyncio.Future[int], service: Service) -> None:
