@@ -20,8 +20,7 @@ RUN /opt/topseg/bin/pip install --no-cache-dir -c constraints.txt '.[serve]' \
 FROM python:3.12-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin topseg
 COPY --from=build /opt/topseg /opt/topseg
-# Matches what `topseg serve` would listen on inside the container only; publishing a port is the
-# caller's decision.
+# All addresses of the container; which ports leave it is decided by who runs it.
 ENV PATH=/opt/topseg/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -134,4 +134,4 @@ def running(folder: Path, *overrides: str) -> Iterator[Server]:
 
 if __name__ == "__main__":
     config = read_serve_config(None, sys.argv[1:2], sys.argv[2:], {})
-    sys.exit(serve(config, open_engine=ColorRuntime))
+    sys.exit(serve(config, open_engine=ColorRuntime if config.runtime == "auto" else None))

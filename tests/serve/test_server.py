@@ -1,5 +1,6 @@
 """A server of its own on loopback, asked by another project's client, and told to stop."""
 
+import asyncio
 import http.client
 import json
 import shutil
@@ -8,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,12 @@ from fakes import DEADLY, ColorRuntime, Server, running
 from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
+from topseg.errors import InputError
+from topseg.serve import run
+from topseg.serve.config import ServeConfig
 from topseg.serve.messages import SERVICE, messages
+from topseg.serve.rpc import start_rpc
+from topseg.serve.service import Service
 from topseg.upsample import upsample_argmax
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
@@ -30,7 +36,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def server(fake: Bundle) -> Iterator[Server]:
-    with running(fake.folder, "max_batch=4", "queue=64", "head_s=1") as server:
+    with running(fake.folder, "max_batch=4", "head_s=1", "body_s=1") as server:
         yield server
 
 
@@ -135,13 +141,16 @@ def test_dead_worker_is_answered_and_replaced(client: Any, fake: Bundle) -> None
     expect(fake, IMAGES, infer(client, IMAGES))
 
 
-def test_slow_heads_and_long_ones_are_cut(server: Server) -> None:
+def test_slow_clients_and_long_heads_are_cut(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
         slow.sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\n")
         assert slow.recv(100) == b""  # within head_s, whatever else arrives
     with socket.create_connection(("127.0.0.1", server.port), 10) as long:
         long.sendall(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 40_000)
         assert long.recv(100).startswith(b"HTTP/1.1 4")
+    with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
+        slow.sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1")
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def post(port: int, body: bytes, number: int) -> tuple[int, bytes]:
@@ -256,17 +265,22 @@ def test_nothing_accepted_is_lost_when_told_to_stop(
     assert server.lines[-1]["event"] == "stopped"
 
 
-def test_wrong_models_and_taken_ports_are_said_at_once(fake: Bundle, tmp_path: Path) -> None:
+def test_taken_ports_and_missing_files_are_said(
+    make_service: Callable[..., Service], tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(AssertionError, match="cannot listen here"):
-            Server(fake.folder, f"port={port}")
-        with pytest.raises(AssertionError, match="gRPC: cannot listen"):
-            Server(fake.folder, f"grpc_port={port}")
-    with pytest.raises(AssertionError, match="no such model"):
-        Server(tmp_path / "nothing")
-    with pytest.raises(AssertionError, match="InputError: tls_cert, tls_key: cannot be used"):
-        Server(fake.folder, f"tls_cert={tmp_path}/no", f"tls_key={tmp_path}/no")
+        with pytest.raises(InputError, match=f"127.0.0.1:{port}: cannot listen here"):
+            run._listen(ServeConfig(port=port))
+        with pytest.raises(InputError, match=f"gRPC: cannot listen on 127.0.0.1:{port}"):
+            asyncio.run(start_rpc(make_service(), f"127.0.0.1:{port}"))
+    with pytest.raises(InputError, match="tls_cert, tls_key: cannot be used"):
+        run._http(make_service(tls_cert=tmp_path / "no", tls_key=tmp_path / "no"))
+
+
+def test_engine_that_does_not_open_ends_the_server(fake: Bundle) -> None:
+    with pytest.raises(AssertionError, match=r"InputError: .* no onnx graph"):
+        Server(fake.folder, "runtime=onnx").until("ready")
 
 
 def test_log_is_json_with_ids(server: Server, png: bytes) -> None:
