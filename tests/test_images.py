@@ -180,3 +180,16 @@ def test_bytes_are_read_as_their_file_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode_image(data, "body"), noise)
     with pytest.raises(InputError, match="body: truncated"):
         decode_image(data[:-20], "body")
+
+
+def test_png_chunk_longer_than_its_file_reaches_no_decoder(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    assert is_whole(data)
+    assert is_whole(data + b"trailing")
+    at = data.index(b"IDAT") - 4
+    claims = data[:at] + b"\xff\xff\xff\xf0" + data[at + 4 :]
+    assert not is_whole(claims)
+    assert not is_whole(data[:-1])
+    with pytest.raises(InputError, match="truncated"):
+        decode_image(claims, "body")

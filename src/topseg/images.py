@@ -23,6 +23,7 @@ Image = NDArray[np.uint8]
 # A JPEG marker that is neither a stuffed byte (FF 00), a restart (FF D0-D7) nor filling (FF FF).
 _JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_END: Final = 0xD9
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _EXIF_ORIENTATION: Final = 0x0112
 
 
@@ -90,11 +91,13 @@ def read_size(path: str | Path) -> Size:
 def is_whole(data: bytes) -> bool:
     """Tell whether a JPEG or PNG file reaches its own end (True for every other format).
 
-    Decoders fill the missing rest of a JPEG with grey. Its segments are walked up to the end
-    marker, so that neither an embedded thumbnail nor bytes after the end mislead.
+    Decoders fill the missing rest of a JPEG with grey. Its segments, or a PNG's chunks, are walked
+    up to the end marker, so that neither an embedded thumbnail nor bytes after the end mislead, and
+    a chunk that claims to be longer than its file reaches no decoder (OpenCV allocates what it
+    claims, up to 4 GiB).
     """
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" in data[-4096:] or b"IEND" in data
+    if data.startswith(_PNG_START):
+        return _png_is_whole(data)
     if not data.startswith(b"\xff\xd8"):
         return True
     at = 2
@@ -103,6 +106,17 @@ def is_whole(data: bytes) -> bool:
         if data[at - 1] == _JPEG_END:
             return True
         at += int.from_bytes(data[at : at + 2], "big")  # a segment begins with its length
+    return False
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Walk the chunks: length, name, content, checksum."""
+    at = len(_PNG_START)
+    while at + 12 <= len(data):
+        name = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if name == b"IEND":
+            return at <= len(data)
     return False
 
 

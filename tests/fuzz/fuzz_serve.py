@@ -55,6 +55,7 @@ def sample_images() -> list[bytes]:
         (noise.convert("RGBA"), "PNG", {"exif": exif}),
         (Image.fromarray(rng.integers(0, 65536, (40, 56), np.uint16)), "PNG", {}),
         (noise.convert("1"), "PNG", {}),
+        (noise, "PNG", {"save_all": True, "append_images": [noise.rotate(90)]}),
         (noise, "WEBP", {}),
         (noise.convert("RGBA"), "WEBP", {"lossless": True}),
         (noise, "WEBP", {"save_all": True, "append_images": [noise.rotate(90)]}),
