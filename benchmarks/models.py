@@ -18,7 +18,7 @@ from topseg.models import create_model
 # As the command line does, for the processes that the benchmarks start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def untrained(name: str, folder: Path, formats: Sequence[str] = ("onnx", "openvino")) -> Bundle:
@@ -40,7 +40,8 @@ def untrained(name: str, folder: Path, formats: Sequence[str] = ("onnx", "openvi
 
 def write_result(name: str, title: str, body: str) -> None:
     """Print a result and keep it with the machine and the command that repeats it."""
-    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    script = Path(sys.argv[0]).resolve().relative_to(RESULTS.parents[1])
+    command = " ".join(["python", str(script), *sys.argv[1:]])
     text = f"# {title}\n\nMachine: {describe_machine()}.\nCommand: `{command}`.\n\n{body.strip()}\n"
     print(text)
     write_text(RESULTS / f"{name}.md", text)

@@ -1,10 +1,11 @@
 """Mutated images and mutated requests against a server on loopback.
 
-    python tests/fuzz/fuzz_serve.py [--images 20000] [--requests 20000] [--seed 0]
+    python tests/fuzz/fuzz_serve.py [--bundle BUNDLE] [--images 20000] [--requests 20000] [--seed 0]
 
-The network is a fake one, for it is decoders and parsers that are tried. Every request must be
-answered or hung up on within five seconds; no worker may die; the memory must stay bounded; and a
-good image must have the same answer afterwards. Every case follows from the seed and its number.
+It is decoders and parsers that are tried, so without a bundle the network is a fake one. Every
+request must be answered or hung up on within five seconds; no worker may die; the memory must stay
+bounded; and a good image must have the same answer afterwards. Every case follows from the seed and
+its number.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from fakes import Server, make_bundle, running
 
 from topseg.serve.messages import SERVICE, messages
+
+Case = Callable[[random.Random], tuple[str, str]]
+"""Sends one mutation: what it was, and the answer's status."""
 
 LIMIT_SECONDS = 5.0
 LIMIT_MIB = 700
@@ -171,16 +176,18 @@ def memory(server: Server) -> float:
     return pages * 4096 / 2**20
 
 
-def fuzz(images: int, requests: int, seed: int) -> dict[str, Any]:
+def fuzz(images: int, requests: int, seed: int, bundle: Path | None = None) -> dict[str, Any]:
     """Try everything.
 
     Args:
         images: Mutated images to send.
         requests: Mutated requests to send, a quarter of them calls of gRPC.
         seed: Where the mutations come from.
+        bundle: Served by ONNX Runtime; None: a fake network.
 
     Returns:
-        How often there was which answer, the slowest in seconds, and the largest memory in MiB.
+        How often there was which answer, the slowest in seconds, and the memory in MiB: before,
+        at most, after.
 
     Raises:
         AssertionError: What must not be, with the number of the case.
@@ -188,9 +195,9 @@ def fuzz(images: int, requests: int, seed: int) -> dict[str, Any]:
     files, call = sample_images(), sample_call()
     texts = sample_requests(files)
     found: dict[str, Any] = {"images": Counter(), "requests": Counter(), "calls": Counter()}
-    slowest, largest, stop = [0.0], [0.0], threading.Event()
+    slowest, sizes, stop = 0.0, [0.0], threading.Event()
 
-    def one(case: Callable[[random.Random], tuple[str, str]], number: int) -> None:
+    def one(case: Case, number: int) -> tuple[str, str, float]:
         start = time.monotonic()
         try:
             kind, status = case(random.Random(f"{seed} {number}"))
@@ -199,13 +206,12 @@ def fuzz(images: int, requests: int, seed: int) -> dict[str, Any]:
         seconds = time.monotonic() - start
         assert seconds < LIMIT_SECONDS, f"case {number}: {seconds:.1f} s"
         assert not status.startswith("5"), f"case {number}: {status}"
-        slowest[0] = max(slowest[0], seconds)
-        found[kind][status] += 1
+        return kind, status, seconds
 
     with tempfile.TemporaryDirectory() as folder:
-        bundle = make_bundle(Path(folder) / "fake")
-        limits = ("head_s=1", "body_s=1", "max_pixels=4000000", "max_request_bytes=1000000")
-        with running(bundle.folder, *limits) as server:
+        limits = ["head_s=1", "body_s=1", "max_pixels=4000000", "max_request_bytes=1000000"]
+        limits += ["runtime=onnx"] if bundle else []
+        with running(bundle or make_bundle(Path(folder) / "fake").folder, *limits) as server:
             channel = grpc.insecure_channel(f"127.0.0.1:{server.rpc_port}")
             infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
 
@@ -224,15 +230,18 @@ def fuzz(images: int, requests: int, seed: int) -> dict[str, Any]:
 
             def watch() -> None:
                 while not stop.wait(0.2):
-                    largest[0] = max(largest[0], memory(server))
+                    sizes.append(memory(server))
 
+            good = [ask(server.port, post(file)) for file in files]
+            sizes[0] = memory(server)
             watching = threading.Thread(target=watch)
             watching.start()
             try:
-                good = [ask(server.port, post(file)) for file in files]
                 with ThreadPoolExecutor(CLIENTS) as pool:
-                    list(pool.map(lambda number: one(image, number), range(images)))
-                    list(pool.map(lambda number: one(request, number), range(requests)))
+                    for case, count in ((image, images), (request, requests)):
+                        for kind, status, seconds in pool.map(partial(one, case), range(count)):
+                            found[kind][status] += 1
+                            slowest = max(slowest, seconds)
                 assert [ask(server.port, post(file)) for file in files] == good
                 metrics = ask(server.port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")[1]
             finally:
@@ -241,18 +250,39 @@ def fuzz(images: int, requests: int, seed: int) -> dict[str, Any]:
                 channel.close()
     assert b"topseg_worker_restarts_total{" not in metrics, "a worker died"
     assert b"topseg_body_bytes 0.0" in metrics, "a body was not let go of"
-    assert largest[0] < LIMIT_MIB, f"{largest[0]:.0f} MiB"
+    assert max(sizes) < LIMIT_MIB, f"{max(sizes):.0f} MiB"
     for bad in ("INTERNAL", "UNAVAILABLE", "UNKNOWN"):
         assert bad not in found["calls"], found["calls"]
-    return {**found, "slowest_s": round(slowest[0], 2), "largest_mib": round(largest[0])}
+    return {**found, "slowest": slowest, "memory": (sizes[0], max(sizes), sizes[-1])}
+
+
+def report(found: dict[str, Any]) -> str:
+    """Put the findings into words."""
+    rows = ["| sent | how many | answers |", "|---|---|---|"]
+    kinds = {"images": "images", "requests": "requests over HTTP", "calls": "calls over gRPC"}
+    for kind, name in kinds.items():
+        answers = ", ".join(f"{status}: {n}" for status, n in sorted(found[kind].items()))
+        rows.append(f"| mutated {name} | {found[kind].total()} | {answers} |")
+    before, most, after = found["memory"]
+    return "\n".join(rows) + (
+        f"\n\nSlowest answer {found['slowest']:.2f} s; memory of the service and its worker "
+        f"{before:.0f} MiB before, at most {most:.0f}, {after:.0f} after. No worker died, and good "
+        'images had the same answers afterwards, byte for byte. "closed": hung up without an '
+        "answer, as on a head that never ended."
+    )
 
 
 def main() -> None:
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    from models import write_result
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", type=Path, help="with an onnx graph")
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    print(fuzz(**vars(parser.parse_args())))
+    found = fuzz(**vars(parser.parse_args()))
+    write_result("serve_fuzz", "The service under mutated images and requests", report(found))
 
 
 if __name__ == "__main__":
