@@ -45,6 +45,7 @@ class FakeRuntime:
             resize=resize,
         )
         self.takes_float = takes_float
+        self.fixed_size: tuple[int, int] | None = None
         self.seen: list[NDArray[Any]] = []
         self._logits = logits or self._distances
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.benchmark import STAGES, Timing, bench, draw_photo, parse_size, save
+from topseg.benchmark import STAGES, Timing, bench, draw_photo, save
 from topseg.bundle import Bundle
 from topseg.cli import main
-from topseg.errors import InputError
 from topseg.images import read_size
 
 
@@ -47,13 +46,6 @@ def test_every_stage_of_every_configuration(exported: Bundle, tmp_path: Path) ->
     assert tree["measurements"][0]["stages"]["network"]["median"] > 0
     assert "| **image to mask** |" in (tmp_path / "out" / "bench.md").read_text()
     assert ET.parse(tmp_path / "out" / "bench.svg").getroot().tag.endswith("svg")
-
-
-def test_size_is_height_by_width() -> None:
-    assert parse_size("512x704") == (512, 704)
-    for text in ("512", "512x700", "0x32", "axb"):
-        with pytest.raises(InputError, match="multiples of 32"):
-            parse_size(text)
 
 
 def test_missing_graph_is_said(trained: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from topseg.geometry import ResizeRule
+from topseg.errors import InputError
+from topseg.geometry import ResizeRule, parse_size
 
 REFERENCE = ResizeRule(short_side=512, max_long_side=2048, multiple=32, round="up")
 
@@ -37,3 +38,10 @@ def test_long_images_shrink_to_the_long_side() -> None:
 def test_short_side_null_keeps_the_size() -> None:
     assert ResizeRule(short_side=None).network_size((360, 480)) == (384, 512)
     assert ResizeRule(short_side=None).network_size((1, 1)) == (64, 64)
+
+
+def test_size_is_height_by_width() -> None:
+    assert parse_size("512x704") == (512, 704)
+    for text in ("512", "512x700", "0x32", "axb"):
+        with pytest.raises(InputError, match="multiples of 32"):
+            parse_size(text)

@@ -113,3 +113,27 @@ def test_images_keep_their_channels(channels: int) -> None:
     image = np.full((10, 20, channels), 9, np.uint8)
     assert resize_image(image, (32, 64)).shape == (32, 64, channels)
     assert resize_image(image[:, ::-1], (10, 20)).flags.c_contiguous
+
+
+def test_engine_of_one_size_gets_that_size(
+    make_runtime: Callable[..., Any], photo: NDArray[np.uint8]
+) -> None:
+    runtime = make_runtime()
+    runtime.fixed_size = (64, 160)
+    assert view_logits(runtime, photo, AS_IS, Views(flip=True)).shape == (3, 8, 20)
+    assert [images.shape[1:3] for images in runtime.seen] == [(64, 160)] * 2
+
+
+@pytest.mark.parametrize(
+    ("views", "what"),
+    [(Views(scales=(1.0, 2.0)), "scales"), (Views(slide=Slide((32, 32), (8, 8))), "slide")],,
+)
+def test_engine_of_one_size_takes_no_scales_and_no_windows(
+    make_runtime: Callable[..., Any], photo: NDArray[np.uint8], views: Views, what: str
+) -> None:
+    runtime = make_runtime()
+    runtime.fixed_size = (64, 160)
+    with pytest.raises(
+        InputError, match=rf"{what}: this graph takes only 64x160 .* with free sizes"
+    ):
+        view_logits(runtime, photo, AS_IS, views)

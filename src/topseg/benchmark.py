@@ -10,7 +10,6 @@ import concurrent.futures
 import importlib.metadata
 import multiprocessing
 import platform
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,17 +23,15 @@ from numpy.typing import NDArray
 from topseg.bundle import Bundle
 from topseg.data.scenes import draw_scene
 from topseg.drawing import mask_png, picture_jpeg
-from topseg.errors import InputError
 from topseg.files import write_bytes, write_json, write_text
 from topseg.geometry import Size
 from topseg.images import read_image
-from topseg.runtimes import RUNTIMES, open_runtime
+from topseg.runtimes import RUNTIMES, engine_version, open_runtime
 from topseg.upsample import upsample_argmax
 
 STAGES = ("decode", "resize", "network", "tail", "encode")
 WARM_UP = 3
 _COLORS = ("#9aa5b1", "#c9b458", "#3d6fb6", "#d1495b", "#6a994e")
-_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,8 @@ def bench(
         bundle: The model.
         image: A file to decode, whose own size the mask gets.
         runtimes: Names of ``RUNTIMES``; empty: torch and every graph in the bundle.
-        sizes: (height, width) of the network's input, multiples of 32.
+        sizes: (height, width) of the network's input, multiples of 32; a graph that takes one size
+            only is measured at that.
         threads: CPU threads of network and tail.
         seconds: How long each is repeated (at least ten times).
         progress: Takes the name of what is measured next.
@@ -103,7 +101,8 @@ def bench(
     found = []
     context = multiprocessing.get_context("spawn")
     for name in names:
-        for size in sizes:
+        graph = bundle.metadata.graphs.get(name)
+        for size in [graph.fixed_size] if graph and graph.fixed_size else sizes:
             for count in threads:
                 progress(f"{name}, {size[0]}x{size[1]}, threads {count}")
                 with concurrent.futures.ProcessPoolExecutor(1, context) as alone:
@@ -145,10 +144,9 @@ def measure(
     times = np.array(rows[WARM_UP:])  # (repeats, stages)
     graph = metadata.graphs.get(name)
     files = [bundle.weights] if graph is None else _files(bundle.folder / graph.file)
-    package = _PACKAGES[name]
     return Measurement(
         runtime=name,
-        version=f"{package} {importlib.metadata.version(package)}",
+        version=engine_version(name),
         threads=threads,
         size=size,
         image_size=(int(image_size[0]), int(image_size[1])),
@@ -224,21 +222,6 @@ def draw_photo(path: Path) -> Path:
     photo = np.clip(scene + grain, 0, 255).astype(np.uint8)
     write_bytes(path, picture_jpeg(photo))
     return path
-
-
-def parse_size(text: str) -> Size:
-    """Read "512x704" as (height, width).
-
-    Raises:
-        InputError: It is something else, or no multiples of 32.
-    """
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if any(side < 32 or side % 32 for side in size):
-        raise InputError(
-            f"size: got '{text}', expected HEIGHTxWIDTH in multiples of 32, such as 512x704"
-        )
-    return size
 
 
 def describe_machine() -> str:

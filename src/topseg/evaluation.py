@@ -19,7 +19,7 @@ from topseg.labels import LabelSet, Mask
 from topseg.metrics import ConfusionMatrix, Scores
 from topseg.predict import Predictor
 from topseg.reference import reference_mask
-from topseg.tta import Slide, Views
+from topseg.tta import Slide, Views, input_size
 from topseg.upsample import upsample_argmax
 
 Method = Literal["direct", "reference", "network"]
@@ -82,7 +82,8 @@ def evaluate(
             mask, changed = reference_mask(viewer.runtime, sample.image, viewer.resize, views)
             rounded += changed
         elif protocol == "network":
-            size = viewer.resize.network_size((truth.shape[0], truth.shape[1]))
+            shape = (truth.shape[0], truth.shape[1])
+            size = input_size(viewer.runtime, viewer.resize, shape)
             mask = upsample_argmax(viewer.logits(sample.image), size, viewer.threads)
             truth = _nearest(truth, size)
         else:

@@ -6,8 +6,8 @@ agree with torch is an error, and nothing is left behind.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import importlib.metadata
 import importlib.util
 import shutil
 import tempfile
@@ -30,7 +30,7 @@ from topseg.files import write_bytes
 from topseg.geometry import STRIDE, ResizeRule, Size
 from topseg.graphs import PACKAGES, WRITERS, Network, Precision
 from topseg.predict import Predictor
-from topseg.runtimes import Runtime, open_runtime
+from topseg.runtimes import ENGINES, Runtime, engine_version, open_runtime
 from topseg.upsample import upsample_argmax
 
 Image = NDArray[np.uint8]
@@ -48,6 +48,7 @@ def export(
     *,
     images: Sequence[Image],
     precision: Precision = "fp32",
+    size: Size | None = None,
     dataset: Dataset | None = None,
     report: Callable[[str], None] = print,
 ) -> Bundle:
@@ -60,6 +61,8 @@ def export(
             masks of its input's size, for consumers that want one file.
         images: (H, W, C) images to compare on, at least one.
         precision: Type the weights are stored in; arithmetic is float32 either way.
+        size: (height, width) of the graphs that take one size only, multiples of 32; None: what
+            the resize rule makes of the first image of ``dataset``, or else of a square.
         dataset: Labelled images, on which the difference of the mIoU is measured as well.
         report: Takes one line about each graph.
 
@@ -67,12 +70,15 @@ def export(
         The new bundle.
 
     Raises:
-        InputError: ``out`` exists, an unknown format, a package that is missing, or a graph that
-            does not agree with torch.
+        InputError: ``out`` exists, an unknown format or size, a package that is missing, or a graph
+            that does not agree with torch.
     """
     _check_formats(formats)
     if out.exists():
         raise InputError(f"{out}: exists already; export into a new folder")
+    if size is None:
+        image = (512, 512) if dataset is None else (images[0].shape[0], images[0].shape[1])
+        size = bundle.metadata.resize.network_size(image)
     reference = open_runtime(bundle, "torch", device="cpu")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,10 @@ def export(
     try:
         folder = temporary / out.name
         folder.mkdir()
-        metadata = _write(bundle, reference, formats, precision, folder)
+        network = Network(reference, _write_weights(bundle, precision, folder), precision, size)
+        written = [name for name in dict.fromkeys(formats) if name in WRITERS]
+        graphs = {name: WRITERS[name](network, folder) for name in written}
+        metadata = dataclasses.replace(network.metadata, graphs=graphs)
         draft = write_metadata(folder, metadata)
         proofs = {
             name: _prove(draft, name, reference, images, dataset, report)
@@ -117,32 +126,29 @@ def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) ->
 
 
 def _check_formats(formats: Sequence[str]) -> None:
+    lines = []
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"formats: no format '{name}'{did_you_mean(name, FORMATS)}")
         missing = [p for p in PACKAGES.get(name, ()) if importlib.util.find_spec(p) is None]
         if missing:
             extra = name.partition("-")[0]
-            raise InputError(
+            lines.append(
                 f"formats: '{name}' needs {' and '.join(missing)}: pip install 'topseg[{extra}]'"
             )
+    if lines:
+        raise InputError("\n".join(lines))
 
 
-def _write(
-    bundle: Bundle, reference: Runtime, formats: Sequence[str], precision: Precision, folder: Path
-) -> Metadata:
-    """Write weights and graphs, and give the metadata that lists them."""
+def _write_weights(bundle: Bundle, precision: Precision, folder: Path) -> Metadata:
+    """Write the weights, and give metadata without graphs."""
     weights = load_file(bundle.weights)
     if precision == "fp16":
         weights = {
             n: w.astype(np.float16) if w.dtype == np.float32 else w for n, w in weights.items()
         }
     write_bytes(folder / WEIGHTS, save(weights))
-    metadata = dataclasses.replace(bundle.metadata, weights=WEIGHTS, graphs={}, files={})
-    network = Network(reference, metadata, precision)
-    written = [name for name in dict.fromkeys(formats) if name in WRITERS]
-    graphs = {name: WRITERS[name](network, folder) for name in written}
-    return dataclasses.replace(metadata, graphs=graphs)
+    return dataclasses.replace(bundle.metadata, weights=WEIGHTS, graphs={}, files={})
 
 
 def proof_sizes(rule: ResizeRule) -> tuple[Size, ...]:
@@ -171,9 +177,10 @@ def _prove(
     except InputError as error:
         report(f"{name}: not verified ({error})")
         return None
-    sizes = proof_sizes(bundle.metadata.resize)
+    fixed = graph.fixed_size
+    sizes = proof_sizes(bundle.metadata.resize) if fixed is None else (fixed,)
     comparison = _Comparison()
-    for batch in _batches(images, sizes):
+    for batch in _batches(images, sizes if fixed is None else sizes * 3):
         comparison.add(reference(batch), runtime(batch), masks=graph.tail)
     bar = AGREEMENT[graph.precision]
     if comparison.agreement < bar:
@@ -183,10 +190,12 @@ def _prove(
         )
     difference = None
     if dataset is not None and not graph.tail:
+        reference = copy.copy(reference)
+        reference.fixed_size = fixed  # both make their masks at the same size
         scores = [evaluate(Predictor(engine), dataset).miou for engine in (runtime, reference)]
         difference = scores[0] - scores[1]
     proof = Proof(
-        runtime=_version(name),
+        runtime=engine_version(name if name in ENGINES else "onnx"),
         images=comparison.images,
         sizes=sizes,
         max_abs_difference=comparison.difference,
@@ -251,8 +260,3 @@ def _batches(images: Sequence[Image], sizes: Sequence[Size]) -> Iterator[Image]:
             chosen = [images[(count + i) % len(images)] for i in range(batch)]
             count += batch
             yield np.stack([cv2.resize(image, (width, height)) for image in chosen])
-
-
-def _version(runtime: str) -> str:
-    package = {"openvino": "openvino"}.get(runtime, "onnxruntime")
-    return f"{package} {importlib.metadata.version(package)}"

@@ -7,12 +7,14 @@ both pooling rules of TopFormer agree; the reference rounds up to multiples of 3
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from topseg.config import STRICT
+from topseg.errors import InputError
 
 Size = tuple[int, int]
 """(height, width), always in that order."""
@@ -52,3 +54,18 @@ class ResizeRule:
         if self.round == "up":
             return max(1, -(-pixels // self.multiple)) * self.multiple
         return max(1, (2 * pixels + self.multiple) // (2 * self.multiple)) * self.multiple
+
+
+def parse_size(text: str) -> Size:
+    """Read "512x704" as (height, width).
+
+    Raises:
+        InputError: It is something else, or no multiples of 32.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if any(side < 32 or side % 32 for side in size):
+        raise InputError(
+            f"size: got '{text}', expected HEIGHTxWIDTH in multiples of 32, such as 512x704"
+        )
+    return size

@@ -118,7 +118,7 @@ class Predictor:
 
     Attributes:
         runtime: The engine.
-        resize: How an image becomes the network's input.
+        resize: How an image becomes the network's input, where the engine takes more than one size.
         threads: CPU threads of the tail.
         views: What is averaged; by default the whole image, once.
     """

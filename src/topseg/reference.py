@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from topseg.geometry import STRIDE, ResizeRule, Size
 from topseg.labels import Mask
 from topseg.runtimes import Runtime
-from topseg.tta import Logits, Views, resize_image, scaled_size
+from topseg.tta import Logits, Views, input_size, resize_image, scaled_size
 
 Matrix = NDArray[np.float64]
 Term = tuple[Logits, NDArray[np.float32], NDArray[np.float32]]
@@ -43,7 +43,7 @@ def reference_mask(
         takes ``int(side * scale + 0.5)``, a size that its own network may fail at.
     """
     size = (image.shape[0], image.shape[1])
-    base = rule.network_size(size)
+    base = input_size(runtime, rule, size, views)
     terms: list[Term] = []
     rounded = False
     pixels = resize_image(image.astype(np.float32), base)

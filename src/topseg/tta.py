@@ -78,6 +78,30 @@ WHOLE = Views()
 """The whole image, once."""
 
 
+def input_size(runtime: Runtime, rule: ResizeRule, size: Size, views: Views = WHOLE) -> Size:
+    """Give the network's input size for an image: the only one it takes, else the rule's.
+
+    Args:
+        runtime: The engine.
+        rule: How an image becomes the network's input.
+        size: (height, width) of the image.
+        views: What will be averaged.
+
+    Raises:
+        InputError: Scales or windows on an engine that takes one size only.
+    """
+    if runtime.fixed_size is None:
+        return rule.network_size(size)
+    for what, asked in (("scales", views.scales != (1.0,)), ("slide", views.slide is not None)):
+        if asked:
+            height, width = runtime.fixed_size
+            raise InputError(
+                f"{what}: this graph takes only {height}x{width} (height x width); use a runtime "
+                "with free sizes, such as onnx or torch"
+            )
+    return runtime.fixed_size
+
+
 def view_logits(
     runtime: Runtime, image: NDArray[Any], rule: ResizeRule, views: Views = WHOLE
 ) -> Logits:
@@ -92,7 +116,7 @@ def view_logits(
     Returns:
         (K, h, w) float32 at stride 8 of the largest view.
     """
-    base = rule.network_size((image.shape[0], image.shape[1]))
+    base = input_size(runtime, rule, (image.shape[0], image.shape[1]), views)
     sizes = [scaled_size(base, scale, rule.multiple) for scale in views.scales]
     grid_height, grid_width = (side // STRIDE for side in max(sizes, key=math.prod))
     total: Logits | float = 0.0

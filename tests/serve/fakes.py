@@ -1,8 +1,9 @@
 """A network that needs no weights, a bundle of it, and a server of it in a process of its own.
 
-python fakes.py FOLDER key=value ...      serves the bundle in FOLDER with the fake network
+python fakes.py MODEL ...      is `topseg serve MODEL ...` with the fake network
 """
 
+import functools
 import json
 import os
 import queue
@@ -19,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.cli import main
 from topseg.geometry import ResizeRule
 from topseg.runtimes import check_images
-from topseg.serve.config import read_serve_config
+from topseg.serve import run
 from topseg.serve.pipeline import Answer, Pipeline, Task
-from topseg.serve.run import serve
 from topseg.serve.worker import WorkerPlan
 
 DEADLY = (7, 77, 177)
@@ -35,6 +36,7 @@ class ColorRuntime:
 
     def __init__(self, bundle: Bundle) -> None:
         self.metadata = bundle.metadata
+        self.fixed_size: tuple[int, int] | None = None
         self.seen: list[int] = []
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
@@ -79,12 +81,16 @@ def make_bundle(folder: Path, names: Sequence[str] = ("red", "green", "blue")) -
     return write_metadata(folder, metadata)
 
 
+FAKE = (sys.executable, __file__)
+REAL = (sys.executable, "-m", "topseg", "serve")
+
+
 class Server:
     """A running server, whose log is read all the time."""
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+    def __init__(self, folder: Path, *overrides: str, program: Sequence[str] = FAKE) -> None:
         given = ("port=0", "grpc_port=0", "workers=1", "drain_delay_s=0.2", *overrides)
-        command = [sys.executable, __file__, f"fake={folder}", *given]
+        command = [*program, f"fake={folder}", *(f"--set={setting}" for setting in given)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, bufsize=1)
         self.lines: list[dict[str, Any]] = []
         self._unseen: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -120,9 +126,9 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, *overrides: str) -> Iterator[Server]:
+def running(folder: Path, *overrides: str, program: Sequence[str] = FAKE) -> Iterator[Server]:
     """Serve until the block ends."""
-    server = Server(folder, *overrides)
+    server = Server(folder, *overrides, program=program)
     try:
         server.until("ready")
         yield server
@@ -133,5 +139,5 @@ def running(folder: Path, *overrides: str) -> Iterator[Server]:
 
 
 if __name__ == "__main__":
-    config = read_serve_config(None, sys.argv[1:2], sys.argv[2:], {})
-    sys.exit(serve(config, open_engine=ColorRuntime if config.runtime == "auto" else None))
+    run.serve = functools.partial(run.serve, open_engine=ColorRuntime)
+    sys.exit(main(["serve", *sys.argv[1:]]))

@@ -34,6 +34,7 @@ def export(
     out: Path,
     formats: Annotated[tuple[str, ...], MANY] = ("onnx",),
     precision: Literal["fp32", "fp16"] = "fp32",
+    size: str | None = None,
     tail: Literal["outside", "graph"] = "outside",
     data: Path | None = None,
 ) -> None:
@@ -44,11 +45,14 @@ def export(
         out: The bundle to make.
         formats: Any of torch, onnx, openvino, web (a folder that any web server can show).
         precision: Type the weights are stored in; arithmetic is float32 either way.
+        size: Height x width of the graphs that take one size only, such as 512x704; if not given,
+            of the first image of the data, or a square, by the model's resize rule.
         tail: "graph" writes one more ONNX file that ends in masks, for consumers that want that.
         data: A data set to compare the mIoU on as well (dataset.yaml, recipe or folder).
     """
     from topseg.data.dataset import open_dataset
     from topseg.exporting import export, proof_images
+    from topseg.geometry import parse_size
     from topseg.hub import open_model
     from topseg.recipe import read_data
     from topseg.serve.page import write_page
@@ -59,7 +63,15 @@ def export(
     graphs += ["onnx"] if "web" in formats and "onnx" not in graphs else []
     graphs += ["onnx-mask"] if tail == "graph" else []
     images = proof_images(bundle.metadata, dataset)
-    made = export(bundle, out, graphs, images=images, precision=precision, dataset=dataset)
+    made = export(
+        bundle,
+        out,
+        graphs,
+        images=images,
+        precision=precision,
+        size=parse_size(size) if size else None,
+        dataset=dataset,
+    )
     if "web" in formats:
         write_page({out.name: made}, out / "web")
 

@@ -176,7 +176,8 @@ def bench(
     if model is None:
         raise InputError("bench: give MODEL, or --data RECIPE")
 
-    from topseg.benchmark import bench, draw_photo, markdown, parse_size, save
+    from topseg.benchmark import bench, draw_photo, markdown, save
+    from topseg.geometry import parse_size
     from topseg.hub import open_model
 
     bundle, sizes = open_model(model), [parse_size(text) for text in size]

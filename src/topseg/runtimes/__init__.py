@@ -6,6 +6,7 @@ a number has the same meaning in training, after export and on a server.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +16,19 @@ from numpy.typing import NDArray
 
 from topseg.bundle import Bundle, Graph, Metadata
 from topseg.errors import InputError, did_you_mean
+from topseg.geometry import Size
 
 
 class Runtime(Protocol):
-    """Something that turns images into logits: PyTorch, ONNX Runtime, OpenVINO ..."""
+    """Something that turns images into logits: PyTorch, ONNX Runtime, OpenVINO ...
+
+    Attributes:
+        metadata: Of the model.
+        fixed_size: (height, width) of the only images it takes; None: any multiple of 32.
+    """
 
     metadata: Metadata
+    fixed_size: Size | None
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network.
@@ -33,7 +41,8 @@ class Runtime(Protocol):
             (B, K, H/8, W/8) float32 logits.
 
         Raises:
-            InputError: A size that is no multiple of 32, another dtype or channel count.
+            InputError: A size that is no multiple of 32 or not the fixed one, another dtype or
+                channel count.
         """
         ...
 
@@ -44,6 +53,14 @@ RUNTIMES = {
     "torch": "pip install 'topseg[train]'",
 }
 """Every runtime and what brings its package, in the order that "auto" tries them."""
+
+ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
+"""The distribution that a runtime's version is read from."""
+
+
+def engine_version(name: str) -> str:
+    """Give a runtime's package and its version, such as "openvino 2026.4.1"."""
+    return f"{ENGINES[name]} {importlib.metadata.version(ENGINES[name])}"
 
 
 def open_runtime(

@@ -46,6 +46,7 @@ class OnnxRuntime:
         """
         self.metadata = bundle.metadata
         self._graph = bundle.metadata.graphs[graph]
+        self.fixed_size = self._graph.fixed_size
         path = bundle.folder / self._graph.file
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3

@@ -31,6 +31,7 @@ class OpenVinoRuntime:
             raise InputError(f"device {device}: the openvino runtime has only 'cpu'")
         self.metadata = bundle.metadata
         self._graph = bundle.metadata.graphs["openvino"]
+        self.fixed_size = self._graph.fixed_size
         graph = bundle.folder / self._graph.file
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",

@@ -13,6 +13,7 @@ from torch import nn
 
 from topseg.bundle import Bundle, Metadata
 from topseg.errors import InputError
+from topseg.geometry import Size
 from topseg.interop import load_weights
 from topseg.models import create_model
 from topseg.models.fuse import fuse
@@ -36,6 +37,7 @@ class TorchRuntime:
         self, model: nn.Module, metadata: Metadata, device: str | torch.device = "cpu"
     ) -> None:
         self.metadata = metadata
+        self.fixed_size: Size | None = None
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self._normalize = Normalize(metadata.input).to(self.device)

@@ -24,7 +24,7 @@ from topseg.images import decode_image
 from topseg.labels import Mask
 from topseg.runtimes import Runtime
 from topseg.serve.regions import Shapes, describe
-from topseg.tta import Logits, resize_image
+from topseg.tta import Logits, input_size, resize_image
 from topseg.upsample import upsample_argmax
 
 Output = Literal["mask", "overlay", "color", "json"]
@@ -166,7 +166,8 @@ class Pipeline:
             channels, scale = metadata.model.in_channels, metadata.input.scale
             work.image = decode_image(work.task.data, "image", channels, scale)
         with stage("resize"):
-            size = metadata.resize.network_size((work.image.shape[0], work.image.shape[1]))
+            shape = (work.image.shape[0], work.image.shape[1])
+            size = input_size(self._runtime, metadata.resize, shape)
             work.inputs = resize_image(work.image, size)[None]
 
     def _run(self, group: list[_Work]) -> None:
@@ -221,7 +222,8 @@ class Pipeline:
         rule, channels = self._metadata.resize, self._metadata.model.in_channels
         side = rule.short_side or 512
         rng = np.random.default_rng(0)
-        shape = (min(max_batch, 2), *rule.network_size((side, side)), channels)
+        size = input_size(self._runtime, rule, (side, side))
+        shape = (min(max_batch, 2), *size, channels)
         images = rng.integers(0, 256, shape, np.uint8)
         single = np.concatenate([self._runtime(image[None]) for image in images])
         upsample_argmax(single[0], (side, side), self._threads)

@@ -124,6 +124,7 @@ class _Listener:
 
     def __init__(self, runtime: TorchRuntime) -> None:
         self.metadata = runtime.metadata
+        self.fixed_size = runtime.fixed_size
         self._runtime = runtime
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,54 +1,21 @@
-"""Graphs: the writers of exported networks, one function a format.
-
-Every graph keeps the contract of a Runtime: uint8 RGB (B, H, W, C) in, stride-8 logits out,
-normalisation inside, any batch and any multiple of 32.
-"""
+"""ONNX: graphs of any batch and any multiple of 32, with the tail outside or inside."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from topseg.bundle import Graph, Metadata
-from topseg.runtimes import Runtime
+from topseg.bundle import Graph
+from topseg.graphs.network import Network
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
-
-Precision = Literal["fp32", "fp16"]
-
-
-class Network:
-    """A network on its way out of torch.
-
-    Attributes:
-        metadata: Of the model.
-        precision: Type that weights are stored in; arithmetic is float32 either way.
-        module: The torch module with its normalisation, uint8 images -> logits.
-    """
-
-    def __init__(self, runtime: Runtime, metadata: Metadata, precision: Precision) -> None:
-        from torch import nn
-
-        from topseg.models.normalize import Normalize
-        from topseg.runtimes.torch import TorchRuntime
-
-        assert isinstance(runtime, TorchRuntime)
-        self.metadata = metadata
-        self.precision = precision
-        self.module = nn.Sequential(Normalize(metadata.input), runtime.model).eval()
-
-    @functools.cached_property
-    def onnx(self) -> onnx.ModelProto:
-        """The network as ONNX, float32: images -> logits (B, K, H/8, W/8)."""
-        return trace_onnx(self.module, self.metadata.model.in_channels, "logits")
 
 
 def write_onnx(network: Network, folder: Path) -> Graph:
@@ -67,31 +34,6 @@ def write_onnx_mask(network: Network, folder: Path) -> Graph:
     model = network.metadata.model
     traced = trace_onnx(Masks(network.module, model.num_classes), model.in_channels, "masks")
     return _save_onnx(network, traced, folder / "model_mask.onnx", tail=True)
-
-
-def write_openvino(network: Network, folder: Path) -> Graph:
-    """Write ``openvino.xml`` and ``openvino.bin``: images -> logits (B, K, H/8, W/8)."""
-    import openvino
-
-    model = openvino.Core().read_model(io.BytesIO(network.onnx.SerializeToString()))
-    path = folder / "openvino.xml"
-    openvino.save_model(model, path, compress_to_fp16=network.precision == "fp16")
-    return Graph(file=path.name, precision=network.precision)
-
-
-WRITERS: dict[str, Callable[[Network, Path], Graph]] = {
-    "onnx": write_onnx,
-    "onnx-mask": write_onnx_mask,
-    "openvino": write_openvino,
-}
-"""Every format that has a graph, by name."""
-
-PACKAGES = {
-    "onnx": ("onnx", "onnxscript"),
-    "onnx-mask": ("onnx", "onnxscript"),
-    "openvino": ("onnx", "onnxscript", "openvino"),
-}
-"""What must be installed to write a format, beside torch."""
 
 
 def _save_onnx(

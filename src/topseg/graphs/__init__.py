@@ -1,0 +1,31 @@
+"""Graphs: the writers of exported networks, a file a format.
+
+Every graph keeps the contract of a Runtime: uint8 RGB (B, H, W, C) in, stride-8 logits out,
+normalisation inside. Where an engine can, a graph takes any batch and any multiple of 32; the
+others are written for one size, which their :class:`Graph` declares. A writer imports its converter
+only when it is called.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from topseg.bundle import Graph
+from topseg.graphs.network import Network, Precision
+from topseg.graphs.onnx import trace_onnx, write_onnx, write_onnx_mask
+from topseg.graphs.openvino import write_openvino
+
+__all__ = ["PACKAGES", "WRITERS", "Network", "Precision", "trace_onnx"]
+
+WRITERS: dict[str, Callable[[Network, Path], Graph]] = {
+    "onnx": write_onnx,
+    "onnx-mask": write_onnx_mask,
+    "openvino": write_openvino,
+}
+"""Every format that has a graph, by name."""
+
+PACKAGES = {
+    "onnx": ("onnx", "onnxscript"),
+    "onnx-mask": ("onnx", "onnxscript"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+}
+"""What must be installed to write a format, beside torch."""

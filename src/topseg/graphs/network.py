@@ -1,0 +1,47 @@
+"""Network: what every writer of graphs is given."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Literal
+
+from topseg.bundle import Metadata
+from topseg.geometry import Size
+from topseg.runtimes import Runtime
+
+if TYPE_CHECKING:
+    import onnx
+
+Precision = Literal["fp32", "fp16"]
+
+
+class Network:
+    """A network on its way out of torch.
+
+    Attributes:
+        metadata: Of the model.
+        precision: Type that weights are stored in; arithmetic is float32 either way.
+        size: (height, width) that graphs of a fixed size are written for.
+        module: The torch module with its normalisation, uint8 images -> logits.
+    """
+
+    def __init__(
+        self, runtime: Runtime, metadata: Metadata, precision: Precision, size: Size
+    ) -> None:
+        from torch import nn
+
+        from topseg.models.normalize import Normalize
+        from topseg.runtimes.torch import TorchRuntime
+
+        assert isinstance(runtime, TorchRuntime)
+        self.metadata = metadata
+        self.precision = precision
+        self.size = size
+        self.module = nn.Sequential(Normalize(metadata.input), runtime.model).eval()
+
+    @functools.cached_property
+    def onnx(self) -> onnx.ModelProto:
+        """The network as ONNX, float32: images -> logits (B, K, H/8, W/8)."""
+        from topseg.graphs.onnx import trace_onnx
+
+        return trace_onnx(self.module, self.metadata.model.in_channels, "logits")
