@@ -126,7 +126,7 @@ def test_engine_of_one_size_gets_that_size(
 
 @pytest.mark.parametrize(
     ("views", "what"),
-    [(Views(scales=(1.0, 2.0)), "scales"), (Views(slide=Slide((32, 32), (8, 8))), "slide")],,
+    [(Views(scales=(1.0, 2.0)), "scales"), (Views(slide=Slide((32, 32), (8, 8))), "slide")],
 )
 def test_engine_of_one_size_takes_no_scales_and_no_windows(
     make_runtime: Callable[..., Any], photo: NDArray[np.uint8], views: Views, what: str
