@@ -109,6 +109,8 @@ class Metadata:
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every file in the folder but this one."""
     license: str | None = None
+    notice: str | None = None
+    """One line that is said whenever the model is opened, such as a limit to its use."""
     origin: str = "topseg"
     """Where the weights come from."""
     recipe: dict[str, Any] | None = None

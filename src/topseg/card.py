@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from topseg.bundle import Graph, Metadata
 from topseg.files import write_text
@@ -20,6 +21,8 @@ def _lines(name: str, metadata: Metadata) -> Iterator[str]:
     yield ""
     yield f"A {model.name} for semantic segmentation into {model.num_classes} classes."
     yield ""
+    if metadata.notice:
+        yield from (f"**{metadata.notice[0].upper()}{metadata.notice[1:]}.**", "")
     yield "```python"
     yield "import topseg"
     yield f'mask = topseg.load("{name}")("photo.jpg").mask   # (H, W), the photo\'s own size'
@@ -41,11 +44,24 @@ def _lines(name: str, metadata: Metadata) -> Iterator[str]:
         yield "| graph | file | stored in | verified on | largest difference | same class |"
         yield "|---|---|---|---|---|---|"
         yield from (_graph_row(name, graph) for name, graph in metadata.graphs.items())
-    if metadata.metrics:
-        yield from ("", "## Metrics", "")
-        yield from (f"* {key}: {value}" for key, value in metadata.metrics.items())
+    for data, scores in metadata.metrics.items():
+        yield from ("", f"## Scores on {data}", "")
+        yield from _scores(scores)
     yield from ("", "## Classes", "")
     yield ", ".join(metadata.classes)
+
+
+def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
+    """One line a number, and a table of the classes where there are some."""
+    for key, value in scores.items():
+        if not isinstance(value, list | dict):
+            yield f"* {key}: {value:.4g}" if isinstance(value, float) else f"* {key}: {value}"
+    if classes := scores.get("classes"):
+        yield from ("", "| class | IoU % | precision % | recall % |", "|---|---|---|---|")
+        for one in classes:
+            cells = (one[key] for key in ("iou", "precision", "recall"))
+            shown = ("-" if cell is None else f"{100 * cell:.1f}" for cell in cells)
+            yield f"| {one['name']} | {' | '.join(shown)} |"
 
 
 def _graph_row(name: str, graph: Graph) -> str:

@@ -7,6 +7,7 @@ everything that takes a model takes all of them.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from topseg.downloads import Progress, cache_folder, fetch, forget
 from topseg.errors import InputError, did_you_mean
 from topseg.interop import make_bundle
 from topseg.predict import Predictor
-from topseg.published import PUBLISHED, Published
+from topseg.published import NAMES, PUBLISHED, SHIPPED, Published
 from topseg.runtimes import open_runtime
 
 
@@ -23,8 +24,9 @@ def open_model(model: str | Path, *, progress: Progress | None = None) -> Bundle
     """Find MODEL.
 
     Args:
-        model: A published model's name (``topseg models`` lists them; downloaded once), a bundle,
-            a run folder (its best weights, else its newest checkpoint) or a checkpoint.
+        model: A name (``topseg models`` lists them; what is not part of the package is downloaded
+            once), a bundle, a run folder (its best weights, else its newest checkpoint) or a
+            checkpoint.
         progress: Called while a file is downloaded, with (bytes so far, bytes in all).
 
     Returns:
@@ -33,6 +35,16 @@ def open_model(model: str | Path, *, progress: Progress | None = None) -> Bundle
     Raises:
         InputError: There is no such model, or its files are damaged.
     """
+    bundle = _find(model, progress)
+    if bundle.metadata.notice is not None:
+        # Where nobody has set logging up, this is one line on standard error.
+        logging.getLogger("topseg").warning("%s: %s", model, bundle.metadata.notice)
+    return bundle
+
+
+def _find(model: str | Path, progress: Progress | None) -> Bundle:
+    if str(model) in SHIPPED:
+        return read_bundle(SHIPPED[str(model)])
     if str(model) in PUBLISHED:
         return _published(PUBLISHED[str(model)], progress)
     folder = Path(model)
@@ -50,8 +62,11 @@ def open_model(model: str | Path, *, progress: Progress | None = None) -> Bundle
             f"{folder}: got a file, expected a bundle, a run or a checkpoint folder; "
             "bring foreign weights in by 'topseg convert weights'"
         )
-    name = did_you_mean(str(model), PUBLISHED)
-    raise InputError(f"{model}: no such model; give a bundle, a run or a checkpoint folder{name}")
+    name = did_you_mean(str(model), NAMES)
+    raise InputError(
+        f"{model}: no such model; give a bundle, a run, a checkpoint folder or a name of "
+        f"'topseg models'{name}"
+    )
 
 
 def load(

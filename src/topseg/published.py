@@ -1,12 +1,13 @@
-"""Published: models that others trained, by name, and where their files are.
+"""Published: models by name. Ours are part of the package; those of others are downloaded.
 
-Nothing here is shipped: a file is downloaded from its authors the first time its name is used.
-Scores are the authors' own, in per cent (PaddleSeg's TopFormer page).
+A file of others is downloaded from its authors the first time its name is used. Scores are the
+authors' own, in per cent (PaddleSeg's TopFormer page).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 _HOST = "https://paddleseg.bj.bcebos.com/dygraph"
 
@@ -59,3 +60,9 @@ PUBLISHED = {
     )
 }
 """Every published file by its name."""
+
+SHIPPED = {name: Path(__file__).with_name("shipped") / name for name in ("topformer-tiny-camvid",)}
+"""Bundles inside the package, by name: no network and no training needed."""
+
+NAMES = (*SHIPPED, *PUBLISHED)
+"""Every name that can stand for a model."""

@@ -12,13 +12,19 @@ from topseg.cli.app import MANY, app
 
 @app.command
 def models() -> None:
-    """List the networks, and the published weights that can be named as MODEL."""
+    """List the networks, and the names that can stand as MODEL."""
+    from topseg.bundle import read_bundle
     from topseg.models.zoo import NETWORKS
-    from topseg.published import PUBLISHED
+    from topseg.published import PUBLISHED, SHIPPED
 
     print(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
     for network in NETWORKS.values():
         print(f"{network.name:18} {network.parameters / 1e6:9.2f} M {network.macs / 1e9:28.2f} G")
+    print(f"\n{'in this package':26} {'classes':>7} {'mIoU':>6}  licence")
+    for name, folder in SHIPPED.items():
+        shipped = read_bundle(folder).metadata
+        miou = next(iter(shipped.metrics.values()))["miou"]
+        print(f"{name:26} {shipped.model.num_classes:7} {100 * miou:6.2f}  {shipped.license}")
     print(f"\n{'published weights':26} {'classes':10} {'mIoU':>6} {'flip':>6}  licence, address")
     for one in PUBLISHED.values():
         scores = [f"{score:6.2f}" if score else "     -" for score in (one.miou, one.miou_flip)]

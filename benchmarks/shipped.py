@@ -1,0 +1,166 @@
+"""Put a trained model into the package, and measure the packaged one on every engine.
+
+    python benchmarks/shipped.py make RUN DATA [data.key=value ...]
+    python benchmarks/shipped.py measure DATA OUT [--formats onnx ncnn ...] [data.key=value ...]
+
+``make`` stores RUN's best weights as float16, with an ONNX graph, its scores on DATA's val split,
+a card and a licence. ``measure`` exports the packaged model to OUT/FORMAT (a folder that is there
+already is taken as it is: a converter may need an environment of its own), evaluates it on val and
+times it on val's first image. A graph of one fixed size is held against torch at that size.
+"""
+
+import argparse
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models import write_result
+from topseg.benchmark import bench
+from topseg.bundle import Bundle, write_metadata
+from topseg.card import write_card
+from topseg.data.dataset import Dataset, open_dataset
+from topseg.evaluation import evaluate
+from topseg.exporting import FORMATS, export, proof_images
+from topseg.files import write_text
+from topseg.geometry import Size
+from topseg.hub import load, open_model
+from topseg.metrics import Scores
+from topseg.predict import Predictor
+from topseg.published import SHIPPED
+from topseg.recipe import read_data
+from topseg.runtimes import engine_version, open_runtime
+
+NAME = "topformer-tiny-camvid"
+NOTICE = "trained on CamVid: for research and non-commercial use only"
+LICENSE = f"""Licence of the weights in this folder ({NAME})
+
+The weights were trained on images and labels of the Cambridge-driving Labeled Video Database
+(CamVid), which its authors offer for research and non-commercial use:
+
+  Gabriel J. Brostow, Jamie Shotton, Julien Fauqueur, Roberto Cipolla: Segmentation and Recognition
+  Using Structure from Motion Point Clouds, ECCV 2008.
+  Gabriel J. Brostow, Julien Fauqueur, Roberto Cipolla: Semantic Object Classes in Video: A
+  High-Definition Ground Truth Database, Pattern Recognition Letters 30(2), 2009.
+
+You may use, copy, change and pass on these weights, and what is derived from them, for research
+and for non-commercial purposes, if you keep this text beside them. They come without any warranty.
+For any other purpose train weights of your own on data that allow it.
+
+The licence of the program (Apache-2.0) does not extend to this folder.
+"""
+
+
+def make(run: str, dataset: Dataset) -> None:
+    """Replace the packaged model by a run's best weights."""
+    folder = SHIPPED[NAME]
+    with tempfile.TemporaryDirectory() as name:
+        source = open_model(run)
+        scores = evaluate(Predictor(open_runtime(source, "torch"), threads=2), dataset)
+        metadata = dataclasses.replace(
+            source.metadata,
+            license="research and non-commercial use (LICENSE)",
+            notice=NOTICE,
+            metrics={"CamVid val": scores.to_dict()},
+        )
+        images = proof_images(metadata, dataset)
+        bundle = Bundle(source.folder, metadata)
+        made = export(
+            bundle, Path(name) / NAME, ["onnx"], images=images, precision="fp16", dataset=dataset
+        )
+        write_text(made.folder / "LICENSE", LICENSE)
+        write_card(made.folder, made.metadata)
+        write_metadata(made.folder, made.metadata)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(made.folder, folder)
+    print(scores.summary())
+
+
+def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float) -> None:
+    """Evaluate and time the packaged model on every engine."""
+    image = dataset.paths(0)[0]
+    bundle = open_model(NAME)
+    torch = open_runtime(bundle, "torch", threads=2)
+    references: dict[Size | None, Scores] = {}
+    rows = [
+        "| engine | network size | mIoU | beside torch | size | network | image to mask |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in ("torch", *formats):
+        folder = out / name
+        if not folder.exists():
+            export(bundle, folder, [name], images=proof_images(bundle.metadata, dataset))
+        predictor = load(folder, runtime=name, threads=2)
+        size = predictor.runtime.fixed_size
+        if size not in references:
+            references[size] = evaluate(Predictor(_Fixed(torch, size), threads=2), dataset)
+        scores = evaluate(predictor, dataset)
+        network = size or bundle.metadata.resize.network_size(dataset[0].image.shape[:2])
+        timed = bench(open_model(folder), image, runtimes=[name], sizes=[network], seconds=seconds)[
+            0
+        ]
+        rows.append(
+            f"| {engine_version(name)} | {network[0]}x{network[1]}{'' if size is None else ' only'}"
+            f" | {100 * scores.miou:.2f} | {100 * (scores.miou - references[size].miou):+.3f} "
+            f"| {timed.model_bytes / 1e6:.1f} MB | {_ms(timed.stages['network'])} "
+            f"| {_ms(timed.total)} |"
+        )
+    scores = references[None]
+    table = ["| class | IoU | precision | recall |", "|---|---|---|---|"]
+    for line in scores.to_dict()["classes"]:
+        cells = [f"{100 * line[key]:.1f}" for key in ("iou", "precision", "recall")]
+        table.append(f"| {line['name']} | {' | '.join(cells)} |")
+    body = [
+        f"`{NAME}` on {len(dataset)} images of CamVid val, at their own resolution (480x360). "
+        "mIoU in percent; the difference is to torch at the same network size. Times are minimum "
+        "/ median in ms on one thread; image to mask is from the file's bytes to the PNG's.",
+        "",
+        *rows,
+        "",
+        scores.summary(),
+        "",
+        *table,
+    ]
+    write_result("shipped", f"The model in the package: {NAME}", "\n".join(body))
+
+
+class _Fixed:
+    """A runtime that is fed at one size."""
+
+    def __init__(self, runtime: Any, size: Size | None) -> None:
+        self.metadata, self.fixed_size, self._runtime = runtime.metadata, size, runtime
+
+    def __call__(self, images: Any) -> Any:
+        return self._runtime(images)
+
+
+def _ms(timing: Any) -> str:
+    return f"{timing.minimum:.1f} / {timing.median:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("make")
+    making.add_argument("run")
+    measuring = commands.add_parser("measure")
+    for command in (making, measuring):
+        command.add_argument("data", type=Path)
+    measuring.add_argument("out", type=Path)
+    measuring.add_argument("--seconds", type=float, default=5.0)
+    known = [name for name in FORMATS if name not in ("torch", "onnx-mask")]
+    measuring.add_argument("--formats", nargs="+", choices=known, default=["onnx", "openvino"])
+    for command in (making, measuring):
+        command.add_argument("overrides", nargs="*")
+    given = parser.parse_args()
+    dataset = open_dataset(read_data(given.data, given.overrides), "val")
+    if given.command == "make":
+        make(given.run, dataset)
+    else:
+        measure(dataset, given.out, given.formats, given.seconds)
+
+
+if __name__ == "__main__":
+    main()
