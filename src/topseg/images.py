@@ -45,7 +45,7 @@ def read_image(path: str | Path, channels: int = 3, scale: float | None = None) 
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        return _checked(_read_array(path), str(path), channels, scale)
+        return check_pixels(_read_array(path), str(path), channels, scale)
     return decode_image(read_bytes(path), str(path), channels, scale)
 
 
@@ -62,7 +62,7 @@ def decode_image(data: bytes, name: str, channels: int = 3, scale: float | None 
         InputError: Not an image, truncated, another channel count, or more than 8 bits without a
             scale.
     """
-    return _checked(_decode(data, name, channels), name, channels, scale)
+    return check_pixels(_decode(data, name, channels), name, channels, scale)
 
 
 def read_size(path: str | Path) -> Size:
@@ -188,8 +188,21 @@ def _read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
     return np.atleast_3d(array)
 
 
-def _checked(image: NDArray[Any], name: str, channels: int, scale: float | None) -> Image:
-    """Give (H, W, C) uint8, or say what is in the way."""
+def check_pixels(image: NDArray[Any], name: str, channels: int, scale: float | None) -> Image:
+    """Bring pixels to bytes, or say what is in the way.
+
+    Args:
+        image: (H, W, C) of any type.
+        name: What errors call it.
+        channels: C.
+        scale: Factor from 16-bit or float values to 0..255; bytes are never scaled.
+
+    Returns:
+        (H, W, C) uint8.
+
+    Raises:
+        InputError: Another channel count, or more than 8 bits without a scale.
+    """
     if image.shape[2] != channels:
         raise InputError(
             f"{name}: got {image.shape[2]} channels, expected {channels} (model.in_channels)"
