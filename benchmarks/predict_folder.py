@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 
 from models import untrained, write_result
-from topseg.bulk import predict_files
+from topseg.bulk import Threads, predict_files
 from topseg.data.scenes import draw_scene
 from topseg.drawing import picture_jpeg
 from topseg.hub import load_workers
@@ -41,7 +41,7 @@ class Pass:
 def predict(predictors: list[Predictor], photos: list[Path], out: Path) -> Pass:
     memory: list[float] = []
     start, cpu = time.perf_counter(), time.process_time()
-    predict_files(predictors, photos, out, progress=lambda *_: memory.append(resident()))
+    predict_files(Threads(predictors), photos, out, progress=lambda *_: memory.append(resident()))
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     return Pass(wall / len(photos), cpu / len(photos), memory)
 

@@ -15,6 +15,7 @@ from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadat
 from topseg.exporting import export
 from topseg.geometry import ResizeRule
 from topseg.labels import LabelSet, default_palette
+from topseg.predict import Predictor
 from topseg.runtimes import check_images
 
 
@@ -83,6 +84,20 @@ def make_runtime(labels: LabelSet) -> Callable[..., FakeRuntime]:
         return FakeRuntime(labels, resize, **more)
 
     return make
+
+
+@pytest.fixture
+def predictor(make_runtime: Callable[..., FakeRuntime]) -> Predictor:
+    """A predictor of the three colours."""
+    return Predictor(make_runtime())
+
+
+@pytest.fixture
+def flag() -> NDArray[np.uint8]:
+    """Red above blue, 64 x 96 pixels."""
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:32, :, 0] = image[32:, :, 2] = 255
+    return image
 
 
 @pytest.fixture

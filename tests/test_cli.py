@@ -185,10 +185,10 @@ def test_new_class_count_from_old_weights(
 # ------------------------------------------------------------------ wrong inputs
 
 
-def refused(result: tuple[int, str, str], *words: str) -> None:
-    """One line (or one a problem), exit code 2, no traceback, and it says these words."""
-    code, _, err = result
-    assert code == 2, err
+def refused(result: tuple[int, str, str], *words: str, code: int = 2) -> None:
+    """One line (or one a problem), this exit code, no traceback, and it says these words."""
+    got, _, err = result
+    assert got == code, err
     assert "Traceback" not in err
     for word in words:
         assert word in err
@@ -271,13 +271,15 @@ def test_unreadable_image(run: Run, recipe: Path, data: Path, tmp_path: Path) ->
 def test_truncated_jpeg(run: Run, finished: Path, tmp_path: Path) -> None:
     photo = draw(tmp_path / "cut.jpg")
     photo.write_bytes(photo.read_bytes()[:-200])
-    refused(run("predict", finished, photo, "--out", tmp_path / "o"), "cut.jpg", "truncated")
+    result = run("predict", finished, photo, "--out", tmp_path / "o")
+    refused(result, "cut.jpg", "truncated", code=3)
 
 
 def test_16_bit_image_without_a_scale(run: Run, finished: Path, tmp_path: Path) -> None:
     deep = tmp_path / "deep.png"
     cv2.imwrite(str(deep), np.full((64, 64, 3), 4095, np.uint16))
-    refused(run("predict", finished, deep, "--out", tmp_path / "o"), "deep.png", "scale")
+    result = run("predict", finished, deep, "--out", tmp_path / "o")
+    refused(result, "deep.png", "scale", code=3)
 
 
 def test_empty_list(run: Run, finished: Path, tmp_path: Path) -> None:

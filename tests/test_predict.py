@@ -16,19 +16,6 @@ from topseg.tta import resize_logits
 Bytes = NDArray[np.uint8]
 
 
-@pytest.fixture
-def predictor(make_runtime: Callable[..., Any]) -> Predictor:
-    return Predictor(make_runtime())
-
-
-@pytest.fixture
-def flag() -> Bytes:
-    """Red above blue, 64 x 96."""
-    image = np.zeros((64, 96, 3), np.uint8)
-    image[:32, :, 0] = image[32:, :, 2] = 255
-    return image
-
-
 def test_shares_are_the_largest_first(predictor: Predictor, flag: Bytes) -> None:
     flag[30:32] = (0, 0, 255)
     found = predictor(flag).shares()

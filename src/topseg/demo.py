@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from topseg.bulk import predict_files
+from topseg.bulk import Threads, predict_files
 from topseg.config import build, override, read_yaml, to_tree
 from topseg.data.scenes import write_scenes
 from topseg.errors import InputError
@@ -61,7 +61,7 @@ def run_demo(
     if code:
         return code
     predict_files(
-        [load(out / "run", device=device)],
+        Threads([load(out / "run", device=device)]),
         [out / "data" / "images" / "val"],
         out / "predictions",
         overlay=True,

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_of(name: str) -> str | None:
+    """Say which file's temporary a name is, as :func:`atomic_path` makes them; None for others."""
+    match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", name)
+    return match[1] if match else None
 
 
 def write_bytes(path: Path, data: bytes) -> None:

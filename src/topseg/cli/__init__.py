@@ -1,7 +1,8 @@
 """The command line: one function a command, which parses, delegates and prints.
 
-Exit codes: 0 done, 2 for anything the user can mend (one clear line, no traceback), 130 after
-Ctrl-C, 143 after SIGTERM, 1 for a fault of topseg's own.
+Exit codes: 0 done, 2 for anything the user can mend (one clear line, no traceback), 3 from predict
+where some images could not be read and all others are done, 130 after Ctrl-C, 143 after SIGTERM, 1
+for a fault of topseg's own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = ["learn", "main", "share", "use"]  # importing the commands registers 
 _EXTRAS = {
     **dict.fromkeys(("torch", "tensorboard"), "train"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "grpc", "prometheus_client"), "serve"),
+    **dict.fromkeys(("ray", "pyarrow"), "ray"),
+    "rasterio": "geo",
 }
 
 

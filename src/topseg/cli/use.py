@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,12 +27,20 @@ def predict(
     device: Device = "auto",
     threads: Annotated[int, POSITIVE] = 1,
     workers: Annotated[int | None, POSITIVE] = None,
-) -> None:
+    shard: str = "1/1",
+    engine: Literal["threads", "ray"] = "threads",
+    address: str | None = None,
+) -> int:
     """Write a mask for every image, at the image's own size.
+
+    What an earlier run has done is skipped where image, model and outputs are unchanged
+    (manifest.jsonl in the output folder). Exit code 3: some images could not be read, all the
+    others are done.
 
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
-        images: Image files, folders, patterns or .txt lists of files.
+        images: Image files, folders, patterns or .txt lists of files; - is a list from standard
+            input.
         out: Folder for the masks (PNG with palette); sub-folders are mirrored.
         overlay: Write the mask laid over the image as well.
         color: Write the mask in colours as well.
@@ -41,29 +50,66 @@ def predict(
         device: Where to run.
         threads: CPU threads of each worker.
         workers: Images at a time, each on an engine of its own; as many as use all cores if not
-            given.
+            given (on a cluster: all its cores, or one on each GPU).
+        shard: Do only part i of n, as i/n; the n parts may run at a time and make one run.
+        engine: threads of this machine, or a Ray cluster; what it needs is on shared files.
+        address: The cluster's (auto, HOST:PORT); RAY_ADDRESS or this machine if not given.
     """
-    from topseg.bulk import predict_files
-    from topseg.drawing import legend_text
-    from topseg.hub import load_workers
+    import contextlib
+    import functools
 
-    workers = workers or max(1, (os.cpu_count() or 1) // threads)
-    with show_progress("download", size=True) as progress:
-        predictors = load_workers(
-            model, workers, runtime=runtime, device=device, threads=threads, progress=progress
-        )
-    with show_progress("predict") as progress:
-        found = predict_files(
-            predictors,
-            images,
-            out,
-            overlay=overlay,
-            color=color,
-            probability=probability,
-            probabilities=probabilities,
-            progress=progress,
-        )
-    print(legend_text(found))
+    from topseg.bulk import Engine, Threads, UnreadableError, parse_shard, predict_files
+    from topseg.drawing import legend_text
+    from topseg.hub import load, load_workers
+
+    if address is not None and engine != "ray":
+        raise InputError("address: only together with --engine ray")
+    part = parse_shard(shard)
+    with contextlib.ExitStack() as stack:
+        if engine == "ray":
+            from topseg.bulk.cluster import RayCluster
+
+            where = str(Path(model).absolute()) if Path(model).exists() else model
+            cluster = RayCluster(
+                functools.partial(load, where, runtime=runtime, device=device, threads=threads),
+                address=address,
+                workers=workers,
+                threads=threads,
+                cuda=device in ("cuda", "tensorrt"),
+            )
+            crew: Engine = stack.enter_context(cluster)
+        else:
+            workers = workers or max(1, (os.cpu_count() or 1) // threads)
+            with show_progress("download", size=True) as progress:
+                predictors = load_workers(
+                    model,
+                    workers,
+                    runtime=runtime,
+                    device=device,
+                    threads=threads,
+                    progress=progress,
+                )
+            crew = Threads(predictors)
+        try:
+            with show_progress("predict") as progress:
+                found = predict_files(
+                    crew,
+                    images,
+                    out,
+                    overlay=overlay,
+                    color=color,
+                    probability=probability,
+                    probabilities=probabilities,
+                    shard=part,
+                    progress=progress,
+                )
+        except UnreadableError as error:
+            print(error, file=sys.stderr)
+            return 3
+    if found.before or shard != "1/1":
+        print(f"{found.images} images, {found.before} of them done before and unchanged")
+    print(legend_text(found.shares))
+    return 0
 
 
 @app.command

@@ -10,25 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.bulk import predict_files
+from topseg.bulk import Threads, predict_files
 from topseg.errors import InputError
 from topseg.labels import LabelSet, default_palette
 from topseg.predict import Predictor
 
 Bytes = NDArray[np.uint8]
-
-
-@pytest.fixture
-def predictor(make_runtime: Callable[..., Any]) -> Predictor:
-    return Predictor(make_runtime())
-
-
-@pytest.fixture
-def flag() -> Bytes:
-    """Red above blue, 64 x 96."""
-    image = np.zeros((64, 96, 3), np.uint8)
-    image[:32, :, 0] = image[32:, :, 2] = 255
-    return image
 
 
 @pytest.fixture
@@ -59,9 +46,11 @@ def test_masks_and_order_do_not_depend_on_the_workers(
         predictors = [Predictor(make_runtime()) for _ in range(workers)]
         steps: list[tuple[int, int]] = []
         with pytest.raises(InputError, match="1 of 20 images") as caught:
-            predict_files(predictors, [folder], out, progress=lambda *step: steps.append(step))
+            predict_files(
+                Threads(predictors), [folder], out, progress=lambda *step: steps.append(step)
+            )
         assert steps == [(done, 20) for done in range(1, 21)]
-        return str(caught.value), {path.name: path.read_bytes() for path in out.iterdir()}
+        return str(caught.value), {path.name: path.read_bytes() for path in out.glob("*.png")}
 
     message, masks = run(workers=1)
     assert len(masks) == 19
@@ -81,8 +70,8 @@ def test_images_are_worked_on_at_the_same_time(
         return np.moveaxis(blocks, 2, 0)
 
     predictors = [Predictor(make_runtime(logits=meet)) for _ in range(2)]
-    predict_files(predictors, [folder], tmp_path / "out")
-    assert len(list((tmp_path / "out").iterdir())) == 20
+    predict_files(Threads(predictors), [folder], tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 20
 
 
 def test_interruption_ends_what_is_begun_and_no_more(
@@ -94,9 +83,9 @@ def test_interruption_ends_what_is_begun_and_no_more(
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        predict_files([predictor], [folder], tmp_path / "out", progress=interrupt)
+        predict_files(Threads([predictor]), [folder], tmp_path / "out", progress=interrupt)
     assert threading.active_count() == before
-    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    written = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert written == [f"{index:02d}.png" for index in range(len(written))]
     assert 3 <= len(written) <= 6  # three, and at most what was handed on meanwhile
 
@@ -107,7 +96,7 @@ def test_more_than_256_classes(
     many = LabelSet(tuple(map(str, range(300))), (*default_palette(298), (255, 0, 0), (0, 0, 255)))
     _write(tmp_path / "flag.png", flag)
     predictor = Predictor(make_runtime(labels=many))
-    predict_files([predictor], [tmp_path / "flag.png"], tmp_path / "out", color=True)
+    predict_files(Threads([predictor]), [tmp_path / "flag.png"], tmp_path / "out", color=True)
     mask = _read(tmp_path / "out/flag.png")
     assert mask.dtype == np.uint16
     assert set(np.unique(mask[[0, -1]])) == {298, 299}
@@ -119,7 +108,7 @@ def test_folders_are_mirrored(predictor: Predictor, flag: Bytes, tmp_path: Path)
     _write(tmp_path / "in" / "sub" / "a.jpg", flag[:40])
     _write(tmp_path / "in" / "sub" / "b.c.png", flag[:, :50])
     found = predict_files(
-        [predictor],
+        Threads([predictor]),
         [tmp_path / "in"],
         tmp_path / "out",
         overlay=True,
@@ -127,11 +116,11 @@ def test_folders_are_mirrored(predictor: Predictor, flag: Bytes, tmp_path: Path)
         probability=True,
         probabilities=True,
     )
-    assert [item.name for item in found] == ["red", "blue"]
+    assert [item.name for item in found.shares] == ["red", "blue"]
     suffixes = (".png", "_overlay.jpg", "_color.png", "_probability.png", "_probabilities.npz")
     written = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")}
     stems = ("a", "sub/a", "sub/b.c")
-    assert written == {stem + suffix for stem in stems for suffix in suffixes}
+    assert written - {"manifest.jsonl"} == {s + suffix for s in stems for suffix in suffixes}
     assert _read(tmp_path / "out/sub/a.png").shape == (40, 96)
     assert _read(tmp_path / "out/sub/b.c_overlay.jpg").shape == (64, 50, 3)
     np.testing.assert_array_equal(_read(tmp_path / "out/a_color.png")[:30], flag[:30])
@@ -146,8 +135,8 @@ def test_patterns_and_lists(predictor: Predictor, flag: Bytes, tmp_path: Path) -
         _write(tmp_path / name, flag)
     (tmp_path / "list.txt").write_text("y/two.png\n\nx/one.png\n")
     out = tmp_path / "out"
-    predict_files([predictor], [str(tmp_path / "*" / "one.png")], out / "pattern")
-    predict_files([predictor], [str(tmp_path / "list.txt")], out / "list")
+    predict_files(Threads([predictor]), [str(tmp_path / "*" / "one.png")], out / "pattern")
+    predict_files(Threads([predictor]), [str(tmp_path / "list.txt")], out / "list")
     written = sorted(str(p.relative_to(out)) for p in out.rglob("*.png"))
     assert written == ["list/x/one.png", "list/y/two.png", "pattern/x/one.png", "pattern/y/one.png"]
 
@@ -156,7 +145,10 @@ def test_a_file_given_twice_is_done_once(predictor: Predictor, flag: Bytes, tmp_
     path = _write(tmp_path / "a.png", flag)
     steps: list[tuple[int, int]] = []
     predict_files(
-        [predictor], [path, str(path)], tmp_path / "out", progress=lambda *step: steps.append(step)
+        Threads([predictor]),
+        [path, str(path)],
+        tmp_path / "out",
+        progress=lambda *step: steps.append(step),
     )
     assert steps == [(1, 1)]
 
@@ -166,9 +158,9 @@ def test_masks_of_yesterday_are_not_images(
 ) -> None:
     _write(tmp_path / "a.jpg", flag)
     for _ in range(2):
-        predict_files([predictor], [tmp_path], tmp_path / "masks", color=True)
+        predict_files(Threads([predictor]), [tmp_path], tmp_path / "masks", color=True)
     names = sorted(p.name for p in (tmp_path / "masks").rglob("*"))
-    assert names == ["a.png", "a_color.png"]
+    assert names == ["a.png", "a_color.png", "manifest.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +171,7 @@ def test_two_outputs_of_one_name_are_refused_before_any(
 ) -> None:
     paths = [_write(tmp_path / "in" / name, flag) for name in names]
     with pytest.raises(InputError) as caught:
-        predict_files([predictor], [tmp_path / "in"], tmp_path / "out", color=color)
+        predict_files(Threads([predictor]), [tmp_path / "in"], tmp_path / "out", color=color)
     assert all(str(path) in str(caught.value) for path in paths)
     assert not (tmp_path / "out").exists()
 
@@ -187,7 +179,7 @@ def test_two_outputs_of_one_name_are_refused_before_any(
 def test_an_image_is_never_overwritten(predictor: Predictor, flag: Bytes, tmp_path: Path) -> None:
     _write(tmp_path / "a.png", flag)
     with pytest.raises(InputError, match="would overwrite an image"):
-        predict_files([predictor], [tmp_path / "a.png"], tmp_path)
+        predict_files(Threads([predictor]), [tmp_path / "a.png"], tmp_path)
     np.testing.assert_array_equal(_read(tmp_path / "a.png"), flag)
 
 
@@ -201,11 +193,12 @@ def test_bad_images_are_told_at_the_end_and_the_good_are_done(
     data = (tmp_path / "in" / "c_whole.jpg").read_bytes()
     (tmp_path / "in" / "c_cut.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError) as caught:
-        predict_files([predictor], [tmp_path / "in"], tmp_path / "out")
+        predict_files(Threads([predictor]), [tmp_path / "in"], tmp_path / "out")
     head, *lines = str(caught.value).splitlines()
     assert head.startswith("2 of 4 images could not be read")
     assert ["a_broken.jpg" in lines[0], "c_cut.jpg" in lines[1], len(lines)] == [True, True, 2]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b_good.png", "c_whole.png"]
+    written = sorted(p.name for p in (tmp_path / "out").glob("*.png"))
+    assert written == ["b_good.png", "c_whole.png"]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +219,7 @@ def test_nothing_to_do(
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match=message):
-        predict_files([predictor], [tmp_path / name for name in given], tmp_path / "out")
+        predict_files(Threads([predictor]), [tmp_path / name for name in given], tmp_path / "out")
 
 
 def test_output_folder_that_cannot_be_written(
@@ -235,10 +228,10 @@ def test_output_folder_that_cannot_be_written(
     path = _write(tmp_path / "a.png", flag)
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="cannot write here"):
-        predict_files([predictor], [path], tmp_path / "file" / "out")
+        predict_files(Threads([predictor]), [path], tmp_path / "file" / "out")
 
 
 def test_overlays_are_for_colour_images(make_runtime: Callable[..., Any], tmp_path: Path) -> None:
     predictor = Predictor(make_runtime(channels=1, logits=lambda blocks: np.moveaxis(blocks, 2, 0)))
     with pytest.raises(InputError, match="three channels"):
-        predict_files([predictor], ["a.png"], tmp_path, overlay=True)
+        predict_files(Threads([predictor]), ["a.png"], tmp_path, overlay=True)

@@ -1,0 +1,19 @@
+"""Bulk prediction: masks of files, folders, patterns and lists; sharded, restartable, on a cluster.
+
+The way: jobs (what there is to do) -> manifest (what of it is done) -> an engine (threads here, or
+a cluster) -> outputs (one image's files) -> a line in the manifest.
+"""
+
+from topseg.bulk.jobs import Shard, parse_shard
+from topseg.bulk.run import Engine, Summary, UnreadableError, predict_files
+from topseg.bulk.threads import Threads
+
+__all__ = [
+    "Engine",
+    "Shard",
+    "Summary",
+    "Threads",
+    "UnreadableError",
+    "parse_shard",
+    "predict_files",
+]

@@ -1,0 +1,82 @@
+"""Outputs: what is written for one image, and what the manifest says of it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from topseg import drawing
+from topseg.bulk.jobs import Job
+from topseg.bulk.manifest import Line, stamp
+from topseg.drawing import Picture
+from topseg.errors import InputError
+from topseg.files import write_bytes
+from topseg.predict import Prediction, Predictor
+
+MASK, OVERLAY, COLOR = ".png", "_overlay.jpg", "_color.png"
+PROBABILITY, PROBABILITIES = "_probability.png", "_probabilities.npz"
+
+
+class Order(NamedTuple):
+    """What is wanted of every image.
+
+    Attributes:
+        out: Folder for the outputs.
+        kinds: Their suffixes.
+        model: Fingerprint of the model.
+    """
+
+    out: Path
+    kinds: tuple[str, ...]
+    model: str
+
+
+def predict_one(predictor: Predictor, job: Job, order: Order) -> Line:
+    """Do one image: all its outputs, or none and an error.
+
+    Args:
+        predictor: The model.
+        job: The image.
+        order: What is wanted.
+
+    Returns:
+        The line for the manifest.
+
+    Raises:
+        InputError: An output cannot be written; then no other could be either.
+    """
+    about = job._asdict()
+    before = stamp(job.image)  # first: what changes while it is read counts as changed
+    try:
+        image = predictor.read(job.image)
+        keep = PROBABILITY in order.kinds or PROBABILITIES in order.kinds
+        prediction = predictor(image, keep_logits=keep)
+        data = {kind: _encode(prediction, image, kind) for kind in order.kinds}
+    except InputError as error:
+        return about | {"error": str(error)}
+    for kind, content in data.items():
+        write_bytes(order.out / f"{job.output}{kind}", content)
+    count = drawing.count_pixels(prediction.mask, prediction.labels)
+    return about | {
+        "read": before,
+        "model": order.model,
+        "written": {kind: stamp(order.out / f"{job.output}{kind}") for kind in order.kinds},
+        "pixels": {str(index): int(count[index]) for index in np.flatnonzero(count)},
+    }
+
+
+def _encode(prediction: Prediction, image: Picture, kind: str) -> bytes:
+    if kind == OVERLAY:
+        return drawing.picture_jpeg(prediction.overlay(image))
+    if kind == COLOR:
+        return drawing.picture_png(prediction.color())
+    if kind == PROBABILITY:
+        return drawing.picture_png(np.rint(prediction.probability() * 255).astype(np.uint8))
+    if kind == PROBABILITIES:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, probabilities=prediction.probabilities())
+        return buffer.getvalue()
+    return drawing.mask_png(prediction.mask, prediction.labels)

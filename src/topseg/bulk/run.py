@@ -1,0 +1,148 @@
+"""A run of bulk prediction: every image once, whatever happens on the way.
+
+What is done and unchanged is skipped, what cannot be read is noted, and everything else is handed
+to an engine: the threads of this machine, or a cluster.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from topseg import drawing
+from topseg.bulk.jobs import WHOLE, Job, Shard, find_jobs
+from topseg.bulk.manifest import Line, Manifest, remove_leftovers
+from topseg.bulk.outputs import COLOR, MASK, OVERLAY, PROBABILITIES, PROBABILITY, Order
+from topseg.bundle import Metadata
+from topseg.drawing import Share
+from topseg.errors import InputError
+
+_SHOWN = 20
+
+
+class Engine(Protocol):
+    """Something that does many images: :class:`~topseg.bulk.threads.Threads`, a cluster."""
+
+    metadata: Metadata
+    fingerprint: str
+
+    def run(self, jobs: Sequence[Job], order: Order) -> Iterator[Line]:
+        """Do every job and give its line for the manifest, in any order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        images: How many there were to do.
+        before: How many of them an earlier run had done.
+        shares: The classes found over all of them with their share of all pixels, the largest
+            first.
+    """
+
+    images: int
+    before: int
+    shares: tuple[Share, ...]
+
+
+class UnreadableError(InputError):
+    """Some images could not be read; all the others are done."""
+
+
+def predict_files(
+    engine: Engine,
+    inputs: Sequence[str | Path],
+    out: Path,
+    *,
+    overlay: bool = False,
+    color: bool = False,
+    probability: bool = False,
+    probabilities: bool = False,
+    shard: Shard = WHOLE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Write a mask for every image: ``photos/a/b.jpg`` of folder ``photos`` -> ``out/a/b.png``.
+
+    What ``manifest*.jsonl`` in the output folder has as done is skipped, unless the image, the
+    model or an output has changed or is gone since.
+
+    Args:
+        engine: What does them: ``Threads([topseg.load(MODEL)])``, or a cluster.
+        inputs: Image files, folders (searched with their sub-folders, which are mirrored), patterns
+            such as ``photos/*.jpg``, and ``.txt`` lists of files (relative to the list's folder;
+            "-" is a list from standard input, relative to the current one).
+        out: Folder for the masks.
+        overlay: Write the mask laid over the image as well (``b_overlay.jpg``).
+        color: Write the mask in colours as well (``b_color.png``).
+        probability: Write the winner's probability as well (``b_probability.png``, 255 = certain).
+        probabilities: Write every class's probability as well (``b_probabilities.npz``, an array
+            'probabilities' (K, H, W) float16).
+        shard: Which part of all images to do; all of them if not given.
+        progress: Called after each image with (done, total).
+
+    Raises:
+        InputError: Before anything is written: nothing to do, two outputs of one name, or a folder
+            that cannot be written to.
+        UnreadableError: At the end, all the others being done: the first images that cannot be read
+            (the manifest has all).
+    """
+    if overlay and engine.metadata.model.in_channels != 3:
+        raise InputError("overlay: only for models that take three channels; leave it out")
+    wanted = {
+        MASK: True,
+        OVERLAY: overlay,
+        COLOR: color,
+        PROBABILITY: probability,
+        PROBABILITIES: probabilities,
+    }
+    kinds = tuple(kind for kind, asked in wanted.items() if asked)
+    jobs = find_jobs(inputs, out, kinds, shard)
+    _check_writable(out)
+    labels = engine.metadata.labels
+    pixels = np.zeros(labels.num_classes, np.int64)
+    failures, failed = [], 0
+    with Manifest(out, shard) as manifest:
+        remove_leftovers(out, jobs, kinds)
+        finished = set()
+        for line in manifest.done(jobs, engine.fingerprint, kinds):
+            finished.add(line["output"])
+            _add(pixels, line)
+        before = len(finished)
+        todo = [job for job in jobs if job.output not in finished]
+        order = Order(out, kinds, engine.fingerprint)
+        for done, line in enumerate(engine.run(todo, order), start=before + 1):
+            manifest.append(line)
+            if "error" in line:
+                failed += 1
+                failures += [line["error"]] if failed <= _SHOWN else []
+            else:
+                _add(pixels, line)
+            if progress:
+                progress(done, len(jobs))
+    if failed:
+        more = [f"... all of them are in {manifest.path}"] if failed > _SHOWN else []
+        head = f"{failed} of {len(jobs)} images could not be read, the others are done:"
+        raise UnreadableError("\n".join([head, *failures, *more]))
+    return Summary(len(jobs), before, drawing.shares(pixels, labels))
+
+
+def _add(pixels: np.ndarray[tuple[int], np.dtype[np.int64]], line: Line) -> None:
+    for index, count in line["pixels"].items():
+        pixels[int(index)] += count
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot write here ({error.strerror}); choose another --out"
+        ) from None
