@@ -95,7 +95,8 @@ def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float)
         predictor = load(folder, runtime=name, threads=2)
         size = predictor.runtime.fixed_size
         if size not in references:
-            references[size] = evaluate(Predictor(_Fixed(torch, size), threads=2), dataset)
+            torch.fixed_size = size
+            references[size] = evaluate(Predictor(torch, threads=2), dataset)
         scores = evaluate(predictor, dataset)
         network = size or bundle.metadata.resize.network_size(dataset[0].image.shape[:2])
         timed = bench(open_model(folder), image, runtimes=[name], sizes=[network], seconds=seconds)[
@@ -124,16 +125,6 @@ def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float)
         *table,
     ]
     write_result("shipped", f"The model in the package: {NAME}", "\n".join(body))
-
-
-class _Fixed:
-    """A runtime that is fed at one size."""
-
-    def __init__(self, runtime: Any, size: Size | None) -> None:
-        self.metadata, self.fixed_size, self._runtime = runtime.metadata, size, runtime
-
-    def __call__(self, images: Any) -> Any:
-        return self._runtime(images)
 
 
 def _ms(timing: Any) -> str:
