@@ -11,7 +11,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "topseg needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) -e '.[train,onnx,openvino,serve,geo,dev]'
+	$(PIP) -e '.[train,onnx,openvino,litert,serve,geo,video,dev]'
 	touch $@
 
 demo: install

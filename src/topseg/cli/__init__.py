@@ -24,6 +24,7 @@ _EXTRAS = {
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "grpc", "prometheus_client"), "serve"),
     **dict.fromkeys(("ray", "pyarrow"), "ray"),
     "rasterio": "geo",
+    "av": "video",
 }
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from topseg.cli.app import MANY, POSITIVE, Device, Flag, app, show_progress
 from topseg.errors import InputError
+
+if TYPE_CHECKING:
+    from topseg.predict import Predictor
 
 
 @app.command
@@ -30,8 +33,11 @@ def predict(
     shard: str = "1/1",
     engine: Literal["threads", "ray"] = "threads",
     address: str | None = None,
+    every: Annotated[int, POSITIVE] = 1,
+    smooth: float = 0.0,
+    masks: Flag = False,
 ) -> int:
-    """Write a mask for every image, at the image's own size.
+    """Write a mask for every image, at the image's own size; lay masks over videos.
 
     What an earlier run has done is skipped where image, model and outputs are unchanged
     (manifest.jsonl in the output folder). Exit code 3: some images could not be read, all the
@@ -40,7 +46,8 @@ def predict(
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
         images: Image files, folders, patterns or .txt lists of files; - is a list from standard
-            input.
+            input. Or videos: files, addresses (rtsp://...), webcam:0; each becomes NAME_overlay.mp4
+            with its sound (docs/video.md).
         out: Folder for the masks (PNG with palette); sub-folders are mirrored.
         overlay: Write the mask laid over the image as well.
         color: Write the mask in colours as well.
@@ -54,6 +61,9 @@ def predict(
         shard: Do only part i of n, as i/n; the n parts may run at a time and make one run.
         engine: threads of this machine, or a Ray cluster; what it needs is on shared files.
         address: The cluster's (auto, HOST:PORT); RAY_ADDRESS or this machine if not given.
+        every: Videos: take one frame in so many.
+        smooth: Videos: weight of the past in a running mean of the logits, 0 (off) to below 1.
+        masks: Videos: write every frame's mask as well.
     """
     import contextlib
     import functools
@@ -61,9 +71,29 @@ def predict(
     from topseg.bulk import Engine, Threads, UnreadableError, parse_shard, predict_files
     from topseg.drawing import legend_text
     from topseg.hub import load, load_workers
+    from topseg.video import is_video
 
     if address is not None and engine != "ray":
         raise InputError("address: only together with --engine ray")
+    videos = [name for name in images if is_video(name)]
+    for_images = {
+        "color": color,
+        "probability": probability,
+        "probabilities": probabilities,
+        "shard": shard != "1/1",
+        "engine": engine != "threads",
+    }
+    for_videos = {"every": every != 1, "smooth": smooth != 0, "masks": masks}
+    for option, given in (for_images if videos else for_videos).items():
+        if given:
+            raise InputError(f"{option}: only for {'images' if videos else 'videos'}; leave it out")
+    if videos:
+        if photo := next((name for name in images if name not in videos), None):
+            raise InputError(f"{photo}: no video, as {videos[0]} is; predict them apart")
+        cores = threads * workers if workers else max(threads, os.cpu_count() or 1)
+        with show_progress("download", size=True) as progress:
+            one = load(model, runtime=runtime, device=device, threads=cores, progress=progress)
+        return _predict_videos(one, videos, out, every=every, smooth=smooth, masks=masks)
     part = parse_shard(shard)
     with contextlib.ExitStack() as stack:
         if engine == "ray":
@@ -110,6 +140,69 @@ def predict(
         print(f"{found.images} images, {found.before} of them done before and unchanged")
     print(legend_text(found.shares))
     return 0
+
+
+@app.command
+def tile(
+    model: str,
+    /,
+    *images: str,
+    out: Path,
+    size: str | None = None,
+    runtime: str = "auto",
+    device: Device = "auto",
+    threads: Annotated[int, POSITIVE] = 1,
+    workers: Annotated[int | None, POSITIVE] = None,
+) -> None:
+    """Write a mask for every image however large, tile by tile at the image's own scale.
+
+    Memory grows with an image's width, not with its height. GeoTIFF in and out: the georeference is
+    kept, pixels without data get the ignore index. A stopped run goes on when it is started again.
+
+    Args:
+        model: A bundle, a run, a checkpoint folder or a published name.
+        images: Image files, folders, patterns or .txt lists of files.
+        out: Folder for the masks (TIFF with palette); sub-folders are mirrored.
+        size: Height x width of the tiles in multiples of 64; 512x512 if not given, or the only size
+            that the graph takes.
+        runtime: The engine: auto, onnx, openvino, torch.
+        device: Where to run.
+        threads: CPU threads of each worker.
+        workers: Tiles at a time, each on an engine of its own; as many as use all cores if not
+            given.
+    """
+    from topseg.drawing import legend_text
+    from topseg.geometry import parse_size
+    from topseg.hub import load_workers
+    from topseg.tiling import predict_tiles
+
+    given = None if size is None else parse_size(size)
+    workers = workers or max(1, (os.cpu_count() or 1) // threads)
+    with show_progress("download", size=True) as progress:
+        predictors = load_workers(
+            model, workers, runtime=runtime, device=device, threads=threads, progress=progress
+        )
+    tiles = given or predictors[0].runtime.fixed_size or (512, 512)
+    with show_progress("tiles") as progress:
+        found = predict_tiles(predictors, images, out, tiles, progress=progress)
+    print(legend_text(found))
+
+
+def _predict_videos(predictor: Predictor, videos: list[str], out: Path, **settings: Any) -> int:
+    from topseg.bulk import UnreadableError
+    from topseg.drawing import legend_text
+    from topseg.streaming import predict_videos
+
+    def tell(report: object) -> None:
+        print(report, file=sys.stderr, flush=True)
+
+    try:
+        shares, code = predict_videos(predictor, videos, out, report=tell, **settings)
+    except UnreadableError as error:
+        print(error, file=sys.stderr)
+        return 3
+    print(legend_text(shares))
+    return code
 
 
 @app.command

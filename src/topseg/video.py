@@ -1,0 +1,308 @@
+"""Video: frames and sound from files, cameras and streams, and into a file again.
+
+PyAV (FFmpeg) opens whatever it can. Sound is never decoded, its packets are copied; frames keep
+their time stamps, so that a variable frame rate stays variable and sound stays in time.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.errors import InputError
+from topseg.files import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+_WEBCAMS: Final = {
+    "linux": ("v4l2", "/dev/video{}"),
+    "darwin": ("avfoundation", "{}"),
+    "win32": ("dshow", "video={}"),
+}
+"""How each system's cameras are opened: FFmpeg's device, and the address for ``webcam:NAME``."""
+
+_PATIENCE: Final = 10.0  # seconds without an answer, after which a stream counts as broken
+_MISSING: Final = 0.25  # seconds short of its own duration, from which a file counts as cut off
+
+
+def is_video(given: str) -> bool:
+    """Say whether an input is for PyAV: an address, a webcam, or a file that holds no image.
+
+    Args:
+        given: As it was typed.
+    """
+    if "://" in given or given.startswith("webcam:"):
+        return True
+    path = Path(given)
+    known = path.suffix.lower() in {*IMAGE_SUFFIXES, ".npy", ".txt"}
+    return path.is_file() and not known and not cv2.haveImageReader(given)
+
+
+class VideoReader:
+    """An open video, read once from the front: ``for item in VideoReader("clip.mp4")``.
+
+    Attributes:
+        source: As it was given.
+        live: It has no end and does not wait (a camera, a stream): who is slow misses frames.
+        damaged: Packets of pictures so far that came damaged.
+        fault: Why reading ended early; None: it did not.
+    """
+
+    def __init__(self, source: str) -> None:
+        """Open a video.
+
+        Args:
+            source: A file, an address such as ``rtsp://...``, or ``webcam:0``.
+
+        Raises:
+            InputError: It cannot be opened, or has no pictures.
+            ModuleNotFoundError: PyAV is not installed.
+        """
+        import av
+        from av.stream import Disposition
+
+        self.source = source
+        self.damaged = 0
+        self.fault: str | None = None
+        camera = source.startswith("webcam:")
+        form, address, remote = None, source, camera or "://" in source
+        if camera:
+            form, address = _WEBCAMS.get(sys.platform, _WEBCAMS["linux"])
+            address = address.format(source.partition(":")[2])
+        try:
+            self._input = av.open(
+                address,
+                format=form,
+                options={"rtsp_transport": "tcp"} if address.startswith("rtsp:") else {},
+                timeout=_PATIENCE if remote else None,
+            )
+        except av.FFmpegError as error:
+            what = "opened" if remote else "read as a video or an image"
+            raise InputError(f"{source}: cannot be {what} ({_reason(error)})") from None
+        streams = self._input.streams
+        videos = [v for v in streams.video if not v.disposition & Disposition.attached_pic]
+        if not videos:
+            self._input.close()
+            raise InputError(f"{source}: has no pictures; give a video")
+        self.live = remote and self._input.duration is None
+        self.video, self.sound = videos[0], streams.audio
+        if not self.live:  # decoding frames side by side makes each of them wait
+            self.video.thread_type = "AUTO"
+
+    def __iter__(self) -> Iterator[VideoFrame | Packet[Any]]:
+        """Give frames and packets of sound as they come; afterwards ``fault`` says how it ended."""
+        import av
+
+        end = 0.0
+        try:
+            for packet in self._input.demux(self.video, *self.sound):
+                if packet.pts is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream.index == self.video.index:
+                    yield from self._decode(packet)
+                elif packet.dts is not None:
+                    yield packet
+        except av.FFmpegError as error:
+            self.fault = f"reading stopped ({_reason(error)})"
+            yield from self._decode(None)
+        if self.live or self.fault:  # a stream is entered in the middle and has no length
+            return
+        if (whole := self._end()) is not None and whole - end > _MISSING:
+            self.fault = f"cut off, {end:.1f} of its {whole:.1f} s are there"
+        elif self.damaged:
+            self.fault = f"{self.damaged} damaged packets"
+
+    def close(self) -> None:
+        """Let go of the file or the device."""
+        self._input.close()
+
+    def start(self, base: Fraction) -> int:
+        """Give the time stamp, in units of ``base`` seconds, at which the video begins.
+
+        A stream's clock may have run for hours. A beginning below zero stays: it is cut off by
+        players as it was meant to be.
+        """
+        return max(0, round(Fraction(self._input.start_time or 0, 1_000_000) / base))
+
+    def _decode(self, packet: Packet[Any] | None) -> list[VideoFrame]:
+        import av
+
+        broken = packet is not None and packet.is_corrupt
+        try:
+            return self.video.decode(packet)
+        except av.FFmpegError:
+            broken = packet is not None
+            return []
+        finally:
+            self.damaged += broken
+
+    def _end(self) -> float | None:
+        """Where the container says that pictures and sound end, in seconds."""
+        import av
+
+        guessed: Any = av.format.Flags.no_timestamps  # a length is guessed from the bit rate
+        if self._input.format.flags & guessed.value:
+            return None
+        streams = [self.video, *self.sound]
+        known = [
+            float(((s.start_time or 0) + s.duration) * s.time_base)
+            for s in streams
+            if s.duration is not None and s.time_base is not None
+        ]
+        if known:
+            return max(known)
+        whole = self._input.duration
+        return None if whole is None else (max(0, self._input.start_time or 0) + whole) / 1e6
+
+
+def to_image(frame: VideoFrame) -> Image:
+    """Give a frame's pixels, upright by its rotation metadata."""
+    pixels = frame.to_ndarray(format="rgb24", threads=1)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)), np.uint8)
+
+
+def container_for(reader: VideoReader) -> str:
+    """Name the container of the output: mp4 where it can hold the sound as it is, else matroska.
+
+    PCM goes into matroska: mp4 takes it since 2022, and not from every container.
+    """
+    import av
+
+    with av.open(io.BytesIO(), "w", format="mp4") as trial:
+        codecs = trial.supported_codecs
+    names = [sound.codec.name for sound in reader.sound]
+    fits = all(name in codecs and not name.startswith("pcm_") for name in names)
+    return "mp4" if fits else "matroska"
+
+
+class VideoWriter:
+    """A video of the frames that are written, with the sound of the video they come from.
+
+    H.264 where PyAV has libx264, else MPEG-4 part 2.
+    """
+
+    def __init__(self, path: Path, reader: VideoReader, comment: str) -> None:
+        """Begin a file.
+
+        Args:
+            path: The file, in the container of :func:`container_for`.
+            reader: Where the frames come from.
+            comment: Kept in the file's metadata.
+        """
+        import av
+
+        self._reader, self._last = reader, -1
+        self._output = av.open(str(path), "w", format=container_for(reader))
+        self._output.metadata["comment"] = comment
+        self._video: Any = None
+        self._early: deque[Packet[Any]] = deque(maxlen=10_000)  # sound before the first frame
+        self._sound: dict[int, Any] = {}
+        self._heard: dict[int, int] = {}
+
+    def write(self, image: Image, source: VideoFrame) -> None:
+        """Write a picture in the place of a frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, upright. Sides are rounded up to even numbers, as H.264
+                has them, and a video has one size: that of its first picture.
+            source: The frame that it stands for: it has the time stamp and the colour space.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        import av
+
+        if self._video is None:
+            self._begin(image, source)
+        base, video = self._reader.video.time_base or Fraction(1, 1000), self._video
+        rgb = av.VideoFrame.from_ndarray(image, format="rgb24")
+        rgb.color_primaries, rgb.color_trc = source.color_primaries, source.color_trc
+        frame = rgb.reformat(
+            video.width, video.height, "yuv420p", dst_colorspace=source.colorspace, threads=1
+        )
+        step = round(1 / (base * (self._reader.video.average_rate or 30)))
+        stamp = self._last + step if source.pts is None else source.pts - self._reader.start(base)
+        self._last = frame.pts = max(stamp, self._last + 1)  # a broken clock may jump back
+        frame.time_base, frame.duration = base, source.duration or step
+        self._output.mux(video.encode(frame))
+
+    def copy(self, packet: Packet[Any]) -> None:
+        """Copy a packet of sound as it is.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self._video is None:
+            self._early.append(packet)
+            return
+        index, dts = packet.stream.index, packet.dts
+        if dts is None or dts <= self._heard.get(index, dts - 1):
+            return  # no container takes time that runs backwards
+        self._heard[index] = dts
+        start = self._reader.start(packet.time_base)
+        packet.dts, packet.pts = dts - start, (dts if packet.pts is None else packet.pts) - start
+        packet.stream = self._sound[index]
+        self._output.mux(packet)
+
+    def close(self) -> None:
+        """Finish the file, so that it plays.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self._video is not None:
+            self._output.mux(self._video.encode(None))
+        self._output.close()
+
+    def _begin(self, image: Image, source: VideoFrame) -> None:
+        stream = self._reader.video
+        base = stream.time_base or Fraction(1, 1000)
+        name, options = _encoder()
+        video: Any = self._output.add_stream(name, stream.average_rate or 30, options=options)
+        height, width = (side + side % 2 for side in image.shape[:2])
+        video.height, video.width, video.pix_fmt = height, width, "yuv420p"
+        # MPEG-4 part 2 counts time in at most 65535 parts of a second.
+        fine = name != "mpeg4" or base.denominator <= 65535
+        video.codec_context.time_base = base if fine else Fraction(1, 60_000)
+        context = video.codec_context
+        context.colorspace, context.color_range = source.colorspace, 1  # limited, as yuv420p is
+        context.color_primaries, context.color_trc = source.color_primaries, source.color_trc
+        if aspect := stream.sample_aspect_ratio:
+            turned = source.rotation % 180 != 0
+            context.sample_aspect_ratio = 1 / aspect if turned else aspect
+        for sound in self._reader.sound:
+            self._sound[sound.index] = self._output.add_stream_from_template(sound)
+        self._video = video
+        while self._early:
+            self.copy(self._early.popleft())
+
+
+def _encoder() -> tuple[str, dict[str, str]]:
+    """The encoder that this build of FFmpeg has, and its settings (fast, and good to look at)."""
+    import av
+
+    if "libx264" in av.codecs_available:
+        return "libx264", {"preset": "veryfast"}
+    return "mpeg4", {"flags": "+qscale", "global_quality": str(118 * 4)}  # 118: FF_QP2LAMBDA
+
+
+def _reason(error: Any) -> str:
+    """What went wrong, in FFmpeg's words."""
+    import av
+
+    if isinstance(error, av.error.ExitError):
+        return f"nothing came for {_PATIENCE:.0f} s"
+    return str(error.strerror or error)

@@ -1,0 +1,155 @@
+"""Frames and sound from files and into files: nothing lost, nothing shifted."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from topseg.errors import InputError
+
+av = pytest.importorskip("av", reason="needs topseg[video]")
+
+from clips import picture, read_frames, read_times, write_clip  # noqa: E402
+from topseg.video import VideoReader, VideoWriter, container_for, is_video, to_image  # noqa: E402
+
+
+def copy(source: Path, out: Path, change: Callable[[Any], Any] = lambda image: image) -> Path:
+    """Read a clip and write it again."""
+    reader = VideoReader(str(source))
+    writer = VideoWriter(out, reader, "a comment")
+    for item in reader:
+        if isinstance(item, av.VideoFrame):
+            writer.write(change(to_image(item)), item)
+        else:
+            writer.copy(item)
+    writer.close()
+    reader.close()
+    assert reader.fault is None
+    return out
+
+
+def packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as file:
+        return [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+
+
+def samples(path: Path) -> Any:
+    with av.open(str(path)) as file:
+        return np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], axis=-1)
+
+
+def test_images_stay_images(tmp_path: Path) -> None:
+    pixels = Image.fromarray(picture(0))
+    for name in ("a.png", "b.gif", "c.webp", "d"):
+        pixels.save(tmp_path / name, "png" if name == "d" else None)
+    (tmp_path / "list.txt").write_text("a.png\n")
+    for name in ("a.png", "b.gif", "c.webp", "d", "list.txt", "gone.mp4", "."):
+        assert not is_video(str(tmp_path / name)), name
+
+
+def test_anything_else_is_for_pyav(tmp_path: Path) -> None:
+    for name in ("clip.mp4", "clip.mkv", "clip.ts", "clip.any"):
+        write_clip(tmp_path / name, 2, form="mp4" if name == "clip.any" else None)
+        assert is_video(str(tmp_path / name)), name
+    assert is_video("rtsp://camera/one")
+    assert is_video("webcam:0")
+
+
+def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("no video")
+    with pytest.raises(InputError, match=r"notes.md: cannot be read as a video or an image"):
+        VideoReader(str(tmp_path / "notes.md"))
+    with pytest.raises(InputError, match=r"webcam:99: cannot be opened"):
+        VideoReader("webcam:99")
+    with av.open(str(tmp_path / "song.mka"), "w") as out:
+        out.add_stream("pcm_s16le", 8000, layout="mono")
+        out.start_encoding()
+    with pytest.raises(InputError, match=r"song.mka: (has no pictures|cannot be read)"):
+        VideoReader(str(tmp_path / "song.mka"))
+
+
+def test_time_stamps_are_kept(tmp_path: Path) -> None:
+    times = [0, 3000, 3001, 9000, 90_000, 90_100]
+    clip = write_clip(tmp_path / "clip.mp4", 6, times=times)
+    out = copy(clip, tmp_path / "out.mp4")
+    assert [frame.pts * frame.time_base for frame in read_frames(out)] == [
+        Fraction(time, 90_000) for time in times
+    ]
+
+
+def test_a_clock_that_has_run_for_hours_starts_at_zero(tmp_path: Path) -> None:
+    times = [10**9 + 3000 * number for number in range(30)]
+    clip = write_clip(tmp_path / "clip.ts", 30, times=times, sound=None)
+    out = copy(clip, tmp_path / "out.mp4")
+    np.testing.assert_allclose(read_times(out), np.arange(30) / 30, atol=1e-3)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, -90])
+def test_rotation_is_honoured(tmp_path: Path, rotation: int) -> None:
+    """As OpenCV turns it, whose own reader is another one."""
+    clip = write_clip(tmp_path / "clip.mp4", 2, rotation=rotation)
+    expected = cv2.VideoCapture(str(clip)).read()[1][..., ::-1]
+    frame = read_frames(copy(clip, tmp_path / "out.mp4"))[0]
+    assert (frame.height, frame.width, frame.rotation) == (*expected.shape[:2], 0)
+    found = frame.to_ndarray(format="rgb24")
+    assert np.abs(found[4:-4, 4:-4].astype(int) - expected[4:-4, 4:-4]).mean() < 8
+
+
+def test_sound_survives_bit_by_bit(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 30)
+    assert packets(copy(clip, tmp_path / "out.mp4")) == packets(clip) != []
+
+
+def test_sound_that_mp4_cannot_hold_goes_into_matroska(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mkv", 30, sound="pcm_s16le")
+    reader = VideoReader(str(clip))
+    assert container_for(reader) == "matroska"
+    reader.close()
+    out = copy(clip, tmp_path / "out.mkv")
+    np.testing.assert_array_equal(samples(out), samples(clip))
+
+
+def test_sound_of_a_transport_stream_loses_its_frame_headers_alone(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", 30)
+    out = copy(clip, tmp_path / "out.mp4")
+    np.testing.assert_array_equal(samples(out), samples(clip))
+
+
+@pytest.mark.parametrize("colorspace", [1, 2, 5])
+def test_colours_come_back(tmp_path: Path, colorspace: int) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 2, colorspace=colorspace)
+    frame = read_frames(copy(clip, tmp_path / "out.mp4"))[0]
+    assert frame.colorspace == colorspace
+    inside = (slice(4, -4), slice(4, 44))
+    found = frame.to_ndarray(format="rgb24")[inside].astype(int)
+    assert np.abs(found - picture(0)[inside]).max() <= 8
+
+
+def test_odd_sides_become_even_and_a_video_has_one_size(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 3)
+    sizes = iter([(33, 65), (33, 65), (64, 96)])
+    out = copy(clip, tmp_path / "out.mp4", lambda image: image[*map(slice, next(sizes))].copy())
+    assert [(frame.height, frame.width) for frame in read_frames(out)] == [(34, 66)] * 3
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 2, aspect=Fraction(4, 3), rotation=90)
+    with av.open(str(copy(clip, tmp_path / "out.mp4"))) as file:
+        assert file.streams.video[0].sample_aspect_ratio == Fraction(3, 4)
+        assert file.metadata["comment"] == "a comment"
+
+
+def test_mpeg4_where_there_is_no_x264(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
+    out = copy(clip, tmp_path / "out.mp4")
+    with av.open(str(out)) as file:
+        assert file.streams.video[0].codec.name == "mpeg4"
+    np.testing.assert_allclose(read_times(out), read_times(clip), atol=1 / 60_000)
+    found = read_frames(out)[0].to_ndarray(format="rgb24").astype(int)
+    assert np.abs(found[4:-4, 4:44] - picture(0)[4:-4, 4:44]).max() <= 12
