@@ -121,7 +121,7 @@ def test_truncated_files(name: str, tmp_path: Path) -> None:
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     with (
-        pytest.raises(InputError, match="damaged or truncated|not readable"),
+        pytest.raises(InputError, match=r"damaged or truncated|not readable"),
         open_raster(tmp_path / name, 3) as raster,
     ):
         raster.read_rows(0, 200)
