@@ -7,6 +7,7 @@ so that none is left out and none is done twice.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import sys
@@ -96,7 +97,7 @@ def find_jobs(
 def _expand(given: Path, out: Path) -> Iterator[Job]:
     """Turn one input into the images it stands for."""
     if str(given) == "-":
-        yield from _listed(sys.stdin.buffer, Path(), "standard input")
+        yield from _listed(sys.stdin.buffer, "", "standard input")
     elif given.is_dir():
         images = find_images(given)
         if out.resolve().is_relative_to(given.resolve()) and out.resolve() != given.resolve():
@@ -117,14 +118,14 @@ def _expand(given: Path, out: Path) -> Iterator[Job]:
     elif given.suffix == ".txt":
         try:
             with given.open("rb") as lines:
-                yield from _listed(lines, given.parent, str(given))
+                yield from _listed(lines, os.path.dirname(given), str(given))
         except OSError as error:
             raise InputError(f"{given}: cannot be read as a list of files ({error})") from None
     else:
-        yield _job(given, Path(given.name))
+        yield _job(given, given.name)
 
 
-def _listed(lines: Iterable[bytes], folder: Path, name: str) -> Iterator[Job]:
+def _listed(lines: Iterable[bytes], folder: str, name: str) -> Iterator[Job]:
     """Read a list of images: one path a line, relative to a folder."""
     count = 0
     for line in lines:
@@ -134,18 +135,19 @@ def _listed(lines: Iterable[bytes], folder: Path, name: str) -> Iterator[Job]:
             raise InputError(f"{name}: cannot be read as a list of files ({error})") from None
         if path:
             count += 1
-            mirrored = Path(path)
-            if mirrored.is_absolute() or ".." in mirrored.parts:
-                # Mirrored from the root: every folder may have a 0001.jpg.
-                mirrored = Path(os.path.abspath(folder / path))
-                mirrored = mirrored.relative_to(mirrored.anchor)
-            yield _job(folder / path, mirrored)
+            image = os.path.join(folder, path)
+            mirrored = os.path.normpath(path)
+            if os.path.isabs(mirrored) or mirrored.startswith(".."):
+                # From the root, for every folder may have a 0001.jpg.
+                whole = Path(os.path.abspath(image))
+                mirrored = str(whole.relative_to(whole.anchor))
+            yield _job(image, mirrored)
     if not count:
         raise InputError(f"{name}: this list is empty; write one image path a line")
 
 
-def _job(image: Path, mirrored: Path) -> Job:
-    return Job(str(image), str(mirrored.with_suffix("")))
+def _job(image: str | Path, mirrored: str | Path) -> Job:
+    return Job(str(image), os.path.splitext(mirrored)[0])
 
 
 def _refuse_collisions(images: dict[str, str], out: Path, kinds: Sequence[str]) -> None:
@@ -160,14 +162,14 @@ def _refuse_collisions(images: dict[str, str], out: Path, kinds: Sequence[str]) 
         for short in kinds
         if long != short and long.endswith(short)
     ]
-    folders = {
-        os.path.realpath(out / folder): folder for folder in {os.path.dirname(o) for o in images}
-    }
+    real = functools.lru_cache(os.path.realpath)  # many images share a folder
+    folders = {real(out / folder): folder for folder in {os.path.dirname(o) for o in images}}
     for output, image in images.items():
         for long, _, middle in extra:
             if output + middle in images:
                 raise _collision(out / f"{output}{long}", image, images[output + middle])
-        folder, name = os.path.split(os.path.realpath(image))
+        parent, name = os.path.split(os.path.realpath(image) if os.path.islink(image) else image)
+        folder = real(parent)
         if folder in folders:
             for kind in kinds:
                 stem = os.path.join(folders[folder], name.removesuffix(kind))
