@@ -28,7 +28,7 @@ from topseg.errors import InputError, did_you_mean
 from topseg.evaluation import evaluate
 from topseg.files import write_bytes
 from topseg.geometry import STRIDE, ResizeRule, Size
-from topseg.graphs import PACKAGES, WRITERS, Network, Precision
+from topseg.graphs import EXTRAS, PACKAGES, WRITERS, Network, Precision
 from topseg.predict import Predictor
 from topseg.runtimes import ENGINES, Runtime, engine_version, open_runtime
 from topseg.upsample import upsample_argmax
@@ -132,7 +132,7 @@ def _check_formats(formats: Sequence[str]) -> None:
             raise InputError(f"formats: no format '{name}'{did_you_mean(name, FORMATS)}")
         missing = [p for p in PACKAGES.get(name, ()) if importlib.util.find_spec(p) is None]
         if missing:
-            extra = name.partition("-")[0]
+            extra = EXTRAS.get(name, name)
             lines.append(
                 f"formats: '{name}' needs {' and '.join(missing)}: pip install 'topseg[{extra}]'"
             )

@@ -10,16 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from topseg.bundle import Graph
+from topseg.graphs.executorch import write_executorch
+from topseg.graphs.litert import write_litert
 from topseg.graphs.network import Network, Precision
 from topseg.graphs.onnx import trace_onnx, write_onnx, write_onnx_mask
 from topseg.graphs.openvino import write_openvino
 
-__all__ = ["PACKAGES", "WRITERS", "Network", "Precision", "trace_onnx"]
+__all__ = ["EXTRAS", "PACKAGES", "WRITERS", "Network", "Precision", "trace_onnx"]
 
 WRITERS: dict[str, Callable[[Network, Path], Graph]] = {
     "onnx": write_onnx,
     "onnx-mask": write_onnx_mask,
     "openvino": write_openvino,
+    "litert": write_litert,
+    "executorch": write_executorch,
 }
 """Every format that has a graph, by name."""
 
@@ -27,5 +31,11 @@ PACKAGES = {
     "onnx": ("onnx", "onnxscript"),
     "onnx-mask": ("onnx", "onnxscript"),
     "openvino": ("onnx", "onnxscript", "openvino"),
+    "litert": ("litert_torch",),
+    "executorch": ("executorch",),
 }
 """What must be installed to write a format, beside torch."""
+
+EXTRAS = {"onnx-mask": "onnx", "litert": "litert-export"}
+"""The extra that brings a format's packages, where it has another name than the format: LiteRT's
+engine is small, its converter is not."""

@@ -11,6 +11,7 @@ from topseg.runtimes import Runtime
 
 if TYPE_CHECKING:
     import onnx
+    from torch import Tensor
 
 Precision = Literal["fp32", "fp16"]
 
@@ -38,6 +39,13 @@ class Network:
         self.precision = precision
         self.size = size
         self.module = nn.Sequential(Normalize(metadata.input), runtime.model).eval()
+
+    @property
+    def example(self) -> Tensor:
+        """One black image (1, H, W, C) uint8 of the fixed size, to trace with."""
+        import torch
+
+        return torch.zeros(1, *self.size, self.metadata.model.in_channels, dtype=torch.uint8)
 
     @functools.cached_property
     def onnx(self) -> onnx.ModelProto:

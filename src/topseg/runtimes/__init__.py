@@ -50,11 +50,19 @@ class Runtime(Protocol):
 RUNTIMES = {
     "onnx": "pip install onnxruntime",
     "openvino": "pip install 'topseg[openvino]'",
+    "litert": "pip install 'topseg[litert]'",
+    "executorch": "pip install 'topseg[executorch]'",
     "torch": "pip install 'topseg[train]'",
 }
 """Every runtime and what brings its package, in the order that "auto" tries them."""
 
-ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
+ENGINES = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "litert": "ai-edge-litert",
+    "executorch": "executorch",
+    "torch": "torch",
+}
 """The distribution that a runtime's version is read from."""
 
 
@@ -108,6 +116,14 @@ def _open(bundle: Bundle, name: str, device: str, threads: int | None) -> Runtim
         from topseg.runtimes.openvino import OpenVinoRuntime
 
         return OpenVinoRuntime(bundle, device=device, threads=threads)
+    if name == "litert":
+        from topseg.runtimes.litert import LiteRtRuntime
+
+        return LiteRtRuntime(bundle, device=device, threads=threads)
+    if name == "executorch":
+        from topseg.runtimes.executorch import ExecuTorchRuntime
+
+        return ExecuTorchRuntime(bundle, device=device, threads=threads)
     from topseg.runtimes.torch import open_torch
 
     return open_torch(bundle, device=device, threads=threads)

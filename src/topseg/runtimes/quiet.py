@@ -1,0 +1,30 @@
+"""Quiet: keep what engines and converters tell everybody off the terminal; errors still rise."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Swallow progress marks, advice and warnings of the Python code in the block.
+
+    For one thread at start-up or export: output, warnings and logging belong to the process.
+    """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    silence = io.StringIO()
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(silence),
+            contextlib.redirect_stderr(silence),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
