@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from topseg.bundle import Bundle
+from topseg.cli import main
 from topseg.errors import InputError
 from topseg.predict import Predictor
 
@@ -261,3 +264,41 @@ def test_a_report_is_one_line() -> None:
     report = VideoReport("a.mp4", 2, 0.5, np.zeros(3, np.int64), frames=10, damaged=3, start=0.0)
     assert "\n" not in str(report)
     assert str(report).endswith("3 damaged packets, every 2, smooth 0.5")
+
+
+def test_the_command(
+    trained: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main(
+            ["predict", str(trained.folder), *map(str, words), "--out", str(tmp_path / "o")]
+        )
+        return code, *capsys.readouterr()
+
+    clip = write_clip(tmp_path / "clip.mp4", 60, options={"movflags": "faststart"})
+    code, out, err = run(clip, "--every", "20", "--masks")
+    assert code == 0
+    assert "%  class" in out
+    assert "clip.mp4: 3 frames in" in err
+    assert len(read_times(tmp_path / "o" / "clip_overlay.mp4")) == 3
+    assert len(list((tmp_path / "o" / "clip_masks").iterdir())) == 3
+
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[: len(whole) // 2])
+    code, _, err = run(clip, "--every", "20")
+    assert (code, "cut off" in err) == (3, True), err
+    clip.write_bytes(whole)
+
+    Image.fromarray(picture(0)).save(tmp_path / "photo.png")
+    for words, match in {
+        (clip, tmp_path / "photo.png"): "photo.png: no video, as",
+        (clip, "--color"): "color: only for images",
+        (clip, "--smooth", "2"): "smooth: got 2.0",
+        (tmp_path / "photo.png", "--every", "2"): "every: only for videos",
+    }.items():
+        code, _, err = run(*words)
+        assert (code, match in err) == (2, True), err
+
+    monkeypatch.setitem(sys.modules, "av", None)
+    code, _, err = run(clip)
+    assert (code, "pip install 'topseg[video]'" in err) == (2, True), err
