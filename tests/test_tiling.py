@@ -262,9 +262,14 @@ def test_other_images_are_done_when_one_is_damaged(
     folder = tmp_path / "maps"
     (folder / "deep").mkdir(parents=True)
     (folder / "a.png").write_text("hello")
+    save(noise((100, 100)), folder / "cut.png")
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:-2000])
     save(noise((100, 100)), folder / "deep" / "b.png")
-    with pytest.raises(InputError, match=r"a\.png: not readable as an image"):
+    with pytest.raises(
+        InputError, match=r"a\.png: not readable as an image[^\n]*\n.*cut\.png: rows 0"
+    ):
         predict_tiles([Predictor(make_runtime())], [folder], tmp_path / "out", TILE)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["deep"]
     assert read(tmp_path / "out" / "deep" / "b.tif").shape == (100, 100)
 
 

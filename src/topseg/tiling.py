@@ -249,7 +249,12 @@ def _predict(
             "topseg": __version__,
         }
         work = _Work(target, job, labels, raster.size[1])
-        _fill(work, predictors, raster, slide, progress)
+        try:
+            _fill(work, predictors, raster, slide, progress)
+        except InputError:
+            if not work.done:
+                work.clear()
+            raise
         counts = write_mask(target, work.strips(), raster.size, labels, raster.place())
     work.clear()
     return counts
