@@ -61,7 +61,7 @@ def three_steps() -> Run:
     model = golden_model("topformer_tiny").train()
     model.decode_head.dropout.p = 0
     optimizer = make_optimizer(model, OPTIM)
-    terms = [CrossEntropy(150, 255)]
+    terms = [CrossEntropy(255)]
     losses, rates = [], []
     for step in range(3):
         set_lr(optimizer, learning_rate(FIRST + step, STEPS, OPTIM.lr, SCHEDULE))

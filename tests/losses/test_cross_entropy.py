@@ -12,13 +12,13 @@ IGNORE = 255
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_label_smoothing_is_torchs(weighted: bool, logits: Tensor, masks: Tensor, K: int) -> None:
-    weights = [0.5 + 0.3 * index for index in range(K)] if weighted else None
-    terms = [CrossEntropy(K, IGNORE, class_weights=weights, label_smoothing=0.1)]
+    weights = 0.5 + 0.3 * torch.arange(K) if weighted else None
+    terms = [CrossEntropy(IGNORE, class_weights=weights, label_smoothing=0.1)]
     loss = total_loss(terms, logits, masks, count_all(terms, masks))
     expected = F.cross_entropy(
         F.interpolate(logits.double(), masks.shape[1:], mode="bilinear"),
         masks.long(),
-        torch.tensor(weights, dtype=torch.float64) if weights else None,
+        None if weights is None else weights.double(),
         ignore_index=IGNORE,
         label_smoothing=0.1,
     )

@@ -16,14 +16,14 @@ pytestmark = pytest.mark.usefixtures("band")
 def test_equals_the_formula(
     gamma: float, weighted: bool, logits: Tensor, masks: Tensor, K: int
 ) -> None:
-    alpha = [0.5 + 0.3 * index for index in range(K)] if weighted else [1.0] * K
-    terms = [Focal(K, IGNORE, gamma=gamma, class_weights=alpha if weighted else None)]
+    alpha = 0.5 + 0.3 * torch.arange(K) if weighted else torch.ones(K)
+    terms = [Focal(IGNORE, gamma=gamma, class_weights=alpha if weighted else None)]
     loss = total_loss(terms, logits, masks, count_all(terms, masks))
     large = F.interpolate(logits.double(), masks.shape[1:], mode="bilinear").movedim(1, -1)
     known = masks != IGNORE
     truth = masks[known].long()
     share = large[known].softmax(-1).gather(1, truth[:, None]).squeeze(1)
-    weight = torch.tensor(alpha, dtype=torch.float64)[truth]
+    weight = alpha.double()[truth]
     expected = -(weight * (1 - share) ** gamma * share.log()).sum() / weight.sum()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, logits)
@@ -32,12 +32,12 @@ def test_equals_the_formula(
 
 
 def test_gamma_zero_is_cross_entropy(logits: Tensor, masks: Tensor, K: int) -> None:
-    focal, plain = Focal(K, IGNORE, gamma=0).sum(logits, masks), CrossEntropy(K, IGNORE)
+    focal, plain = Focal(IGNORE, gamma=0).sum(logits, masks), CrossEntropy(IGNORE)
     assert focal.item() == pytest.approx(plain.sum(logits, masks).item(), rel=1e-6)
 
 
 def test_parts_add_up(logits: Tensor, masks: Tensor, K: int) -> None:
-    term = Focal(K, IGNORE)
+    term = Focal(IGNORE)
     whole = term.sum(logits, masks)
     parts = term.sum(logits[:1], masks[:1]) + term.sum(logits[1:], masks[1:])
     assert parts.item() == pytest.approx(whole.item(), rel=1e-9)
@@ -49,7 +49,7 @@ def test_sure_and_wrong_pixels_have_a_gradient(K: int) -> None:
     logits[0, 0] = 200
     logits.requires_grad_()
     masks = torch.tensor([[[0, 1]]])
-    Focal(K, IGNORE).sum(logits, masks).backward()
+    Focal(IGNORE).sum(logits, masks).backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert logits.grad[0, 0] > 0.9
@@ -57,7 +57,7 @@ def test_sure_and_wrong_pixels_have_a_gradient(K: int) -> None:
 
 def test_nothing_labelled_gives_zero(logits: Tensor, masks: Tensor, K: int) -> None:
     masks[:] = IGNORE
-    terms = [Focal(K, IGNORE)]
+    terms = [Focal(IGNORE)]
     loss = total_loss(terms, logits, masks, count_all(terms, masks))
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == 0

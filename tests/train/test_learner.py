@@ -39,7 +39,7 @@ def test_the_networks_own_logits_do_not_change(learner: Learner) -> None:
 
 
 def test_every_head_counts_by_its_factor() -> None:
-    terms = [CrossEntropy(3, 255)]
+    terms = [CrossEntropy(255)]
     objective = Objective(terms, 0.4, None)
     generator = torch.Generator().manual_seed(0)
     logits = [torch.randn(2, 3, 64 // s, 64 // s, generator=generator) for s in (8, 16, 32)]

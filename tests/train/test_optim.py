@@ -58,7 +58,7 @@ def test_three_steps_of_the_reference() -> None:
         if isinstance(module, nn.Dropout2d):
             module.p = 0.0
     optimizer = make_optimizer(model, OptimConfig(weight_decay=0.01, backbone_lr_mult=0.1))
-    terms = [CrossEntropy(150, 255)]
+    terms = [CrossEntropy(255)]
     for i in range(3):
         rng = np.random.Generator(np.random.PCG64(20 + i))
         truth = rng.integers(0, 150, (2, 256, 256))

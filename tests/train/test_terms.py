@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from topseg.config import build, to_tree
+from topseg.errors import InputError
 from topseg.labels import LabelSet
 from topseg.losses import CrossEntropy, Dice, Focal, Lovasz, Ohem
 from topseg.recipe import Recipe
@@ -46,6 +47,8 @@ def test_class_weights_by_number_or_rule(name: str) -> None:
     counted = make(name=name, class_weights="inverse_log")
     assert vars(counted)["class_weights"].tolist() == [1, len("inverse_log")]
     assert vars(make(name=name))["class_weights"] is None
+    with pytest.raises(InputError, match=r"loss.class_weights: got 3 numbers, expected 2"):
+        make(name=name, class_weights=[1, 2, 3])
 
 
 @pytest.mark.parametrize(

@@ -8,44 +8,23 @@ https://arxiv.org/abs/1707.03237, and most segmentation frameworks have it).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from topseg.losses.bands import add_bands
-from topseg.losses.term import count_images
+from topseg.losses.term import Loss
 
 
-class Dice:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dice(Loss):
     """Dice loss; each part of a batch is measured for itself."""
 
-    additive = False
-    lean = True
+    additive: ClassVar = False
 
-    def __init__(self, ignore_index: int, *, weight: float = 1.0) -> None:
-        """Set up the term.
-
-        Args:
-            ignore_index: Value of mask pixels that do not count.
-            weight: Factor of the term in the whole loss.
-        """
-        self.weight = weight
-        self.ignore_index = ignore_index
-
-    def count(self, masks: Tensor) -> Tensor:
-        """Count the images, as float64 scalar."""
-        return count_images(masks)
-
-    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Give the loss of the part, times its images; 0 where nothing is labelled.
-
-        Args:
-            logits: (B, K, h, w) of any float type; computed in float32.
-            masks: (B, H, W) class indices of any integer type.
-
-        Returns:
-            float64 scalar; its gradient reaches the logits.
-        """
-
+    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:  # noqa: D102
         def band(large: Tensor, mask: Tensor) -> Tensor:
             known = (mask != self.ignore_index).unsqueeze(1)  # (R, 1, W)
             truth = mask.long().unsqueeze(1).where(known, 0)

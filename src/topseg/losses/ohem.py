@@ -9,65 +9,35 @@ hardest (PaddleSeg's ``top_k_percent_pixels``).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from topseg.lean import Mining, upsampled_cross_entropy
-from topseg.losses.term import count_images, weights_tensor
+from topseg.losses.term import Loss
 
 
-class Ohem:
-    """Mean cross-entropy of the hard pixels; each part of a batch finds its own."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ohem(Loss):
+    """Mean cross-entropy of the hard pixels; each part of a batch finds its own.
 
-    additive = False
-    lean = True
+    Attributes:
+        class_weights: (K,) factors of a pixel's loss; how hard it is does not depend on them.
+        fraction: Share of all pixels that counts; None: by threshold.
+        threshold: Pixels whose true class has a smaller probability count,
+        min_kept: and at least this many an image (over the part), the hardest.
+    """
 
-    def __init__(
-        self,
-        num_classes: int,
-        ignore_index: int,
-        *,
-        class_weights: Sequence[float] | None = None,
-        weight: float = 1.0,
-        fraction: float | None = None,
-        threshold: float = 0.7,
-        min_kept: int = 100_000,
-    ) -> None:
-        """Set up the term.
+    class_weights: Tensor | None = None
+    fraction: float | None = None
+    threshold: float = 0.7
+    min_kept: int = 100_000
 
-        Args:
-            num_classes: K.
-            ignore_index: Value of mask pixels that do not count.
-            class_weights: K factors of a pixel's loss; how hard it is does not depend on them.
-            weight: Factor of the term in the whole loss.
-            fraction: Share of all pixels that counts; None: by threshold.
-            threshold: Pixels whose true class has a smaller probability count,
-            min_kept: and at least this many an image (over the part), the hardest.
+    additive: ClassVar = False
 
-        Raises:
-            InputError: Not one factor a class.
-        """
-        self.weight = weight
-        self.ignore_index = ignore_index
-        self.fraction, self.threshold, self.min_kept = fraction, threshold, min_kept
-        self.class_weights = weights_tensor(class_weights, num_classes)
-
-    def count(self, masks: Tensor) -> Tensor:
-        """Count the images, as float64 scalar."""
-        return count_images(masks)
-
-    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Give the mean cross-entropy of the hard pixels, times the images.
-
-        Args:
-            logits: (B, K, h, w) of any float type; computed in float32.
-            masks: (B, H, W) class indices of any integer type.
-
-        Returns:
-            float64 scalar; its gradient reaches the logits.
-        """
+    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:  # noqa: D102
         mining = Mining(self.threshold, self.min_kept * len(masks))
         if self.fraction is not None:  # none is hard by its probability, so many are by their rank
             mining = Mining(sys.float_info.min, max(1, int(self.fraction * masks.numel())))

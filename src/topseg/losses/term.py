@@ -8,40 +8,55 @@ Lovasz are ratios), a part is a batch of its own, and its loss counts as much as
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from topseg.errors import InputError
 
+@dataclass(frozen=True, eq=False)
+class Loss(ABC):
+    """One term of the loss.
 
-class Loss(Protocol):
-    """One term of the loss."""
+    Attributes:
+        ignore_index: Value of mask pixels that do not count.
+        weight: Factor of the term in the whole loss.
+        additive: Whether the sums of a batch's parts add up to the batch's own.
+        lean: Whether it needs no (B, K, H, W) tensor.
+    """
 
-    @property
-    def weight(self) -> float:
-        """Factor of the term in the whole loss."""
-        ...
+    ignore_index: int
+    _: KW_ONLY
+    weight: float = 1.0
 
-    @property
-    def additive(self) -> bool:
-        """Whether the sums of a batch's parts add up to the batch's own."""
-        ...
-
-    @property
-    def lean(self) -> bool:
-        """Whether it needs no (B, K, H, W) tensor."""
-        ...
+    additive: ClassVar[bool]
+    lean: ClassVar[bool] = True
 
     def count(self, masks: Tensor) -> Tensor:
-        """Give what the sum is divided by, from the labels alone, as a float64 scalar."""
-        ...
+        """Give what the sum is divided by, from the labels alone: the number of images.
 
+        Args:
+            masks: (B, H, W) class indices of any integer type.
+
+        Returns:
+            float64 scalar on the masks' device.
+        """
+        return count_images(masks)
+
+    @abstractmethod
     def sum(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Give the sum over the part as a float64 scalar with a gradient."""
-        ...
+        """Give the sum over the part; 0 where nothing is labelled.
+
+        Args:
+            logits: (B, K, h, w) of any float type; computed in float32.
+            masks: (B, H, W) class indices of any integer type.
+
+        Returns:
+            float64 scalar; its gradient reaches the logits.
+        """
 
 
 def count_all(terms: Sequence[Loss], masks: Tensor) -> Tensor:
@@ -81,19 +96,3 @@ def count_labelled(masks: Tensor, ignore_index: int, class_weights: Tensor | Non
 def count_images(masks: Tensor) -> Tensor:
     """Count the images, as a float64 scalar."""
     return torch.tensor(len(masks), dtype=torch.float64, device=masks.device)
-
-
-def weights_tensor(class_weights: Sequence[float] | None, num_classes: int) -> Tensor | None:
-    """Make class weights a (K,) float32 tensor.
-
-    Raises:
-        InputError: Not one number a class.
-    """
-    if class_weights is None:
-        return None
-    if len(class_weights) != num_classes:
-        raise InputError(
-            f"loss.class_weights: got {len(class_weights)} numbers, expected {num_classes}, "
-            "one a class"
-        )
-    return torch.tensor(class_weights, dtype=torch.float32)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
 
 from topseg.data.frequency import Rule
+from topseg.errors import InputError
 from topseg.labels import LabelSet
 from topseg.losses import CrossEntropy, Dice, Focal, Loss, Lovasz, Ohem
-from topseg.recipe.loss import (
-    ClassWeights,
-    CrossEntropyConfig,
-    DiceConfig,
-    FocalConfig,
-    LossConfig,
-    LovaszConfig,
-    OhemConfig,
-)
+from topseg.recipe.loss import ClassWeights, LossConfig
 
 Weigh = Callable[[Rule], Sequence[float]]
 
+_TERMS: dict[str, Callable[..., Loss]] = {
+    "cross_entropy": CrossEntropy,
+    "dice": Dice,
+    "focal": Focal,
+    "lovasz": Lovasz,
+    "ohem": Ohem,
+}
+
 
 def make_loss(config: LossConfig, labels: LabelSet, weigh: Weigh) -> Loss:
-    """Build a term of the loss.
+    """Build a term of the loss; it has the settings of its section, by the same names.
 
     Args:
         config: Its section.
@@ -31,35 +36,15 @@ def make_loss(config: LossConfig, labels: LabelSet, weigh: Weigh) -> Loss:
     Raises:
         InputError: Its settings do not fit the classes.
     """
-
-    def numbers(weights: ClassWeights | None) -> Sequence[float] | None:
-        return weigh(weights) if isinstance(weights, str) else weights
-
-    K, ignore, weight = labels.num_classes, labels.ignore_index, config.weight
-    match config:
-        case CrossEntropyConfig():
-            return CrossEntropy(
-                K,
-                ignore,
-                class_weights=numbers(config.class_weights),
-                weight=weight,
-                mean_over=config.mean_over,
-                label_smoothing=config.label_smoothing,
+    settings: dict[str, Any] = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    make = _TERMS[settings.pop("name")]
+    wanted: ClassWeights | None = settings.get("class_weights")
+    if wanted is not None:
+        weights = weigh(wanted) if isinstance(wanted, str) else wanted
+        if len(weights) != labels.num_classes:
+            raise InputError(
+                f"loss.class_weights: got {len(weights)} numbers, expected {labels.num_classes}, "
+                "one a class"
             )
-        case OhemConfig():
-            return Ohem(
-                K,
-                ignore,
-                class_weights=numbers(config.class_weights),
-                weight=weight,
-                fraction=config.fraction,
-                threshold=config.threshold,
-                min_kept=config.min_kept,
-            )
-        case FocalConfig():
-            weights = numbers(config.class_weights)
-            return Focal(K, ignore, class_weights=weights, weight=weight, gamma=config.gamma)
-        case DiceConfig():
-            return Dice(ignore, weight=weight)
-        case LovaszConfig():
-            return Lovasz(ignore, weight=weight)
+        settings["class_weights"] = torch.tensor(weights, dtype=torch.float32)
+    return make(labels.ignore_index, **settings)
