@@ -260,6 +260,20 @@ def test_wrong_settings_are_refused_before_anything_is_opened(
     refuse(["a.mp4"], "only for models that take three channels", predictor=grey)
 
 
+def test_passwords_are_not_shown(predictor: Predictor, tmp_path: Path) -> None:
+    clip, reports = write_clip(tmp_path / "clip.ts", 30), []
+    server = Server(clip, hang_up=True)
+    address = server.address.replace("//", "//me:secret@")
+    predict_videos(predictor, [address], tmp_path / "out", report=reports.append)
+    server.close()
+    assert str(reports[-1]).startswith(f"{server.address}: ")
+    assert not [path for path in (tmp_path / "out").iterdir() if "secret" in path.name]
+    with pytest.raises(InputError) as caught:
+        predict_videos(predictor, ["rtsp://me:secret@127.0.0.1:9/x"], tmp_path / "out")
+    assert "rtsp://127.0.0.1:9/x: cannot be opened" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_report_is_one_line() -> None:
     report = VideoReport("a.mp4", 2, 0.5, np.zeros(3, np.int64), frames=10, damaged=3, start=0.0)
     assert "\n" not in str(report)

@@ -33,9 +33,9 @@ def copy(source: Path, out: Path, change: Callable[[Any], Any] = lambda image: i
     return out
 
 
-def packets(path: Path) -> list[bytes]:
+def packets(path: Path) -> list[tuple[Fraction, bytes]]:
     with av.open(str(path)) as file:
-        return [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+        return [(p.pts * p.time_base, bytes(p)) for p in file.demux(audio=0) if p.size]
 
 
 def samples(path: Path) -> Any:
@@ -87,6 +87,13 @@ def test_a_clock_that_has_run_for_hours_starts_at_zero(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.ts", 30, times=times, sound=None)
     out = copy(clip, tmp_path / "out.mp4")
     np.testing.assert_allclose(read_times(out), np.arange(30) / 30, atol=1e-3)
+
+
+def test_a_video_without_time_stamps_has_a_steady_rate(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.h264", 10, form="h264", sound=None)
+    steps = np.diff(times := read_times(copy(clip, tmp_path / "out.mp4")))
+    assert (len(times), times[0]) == (10, 0)
+    np.testing.assert_allclose(steps, steps[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])

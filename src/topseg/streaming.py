@@ -29,7 +29,7 @@ from topseg.files import atomic_path
 from topseg.predict import Prediction, Predictor
 from topseg.tta import Logits
 from topseg.upsample import upsample_argmax
-from topseg.video import VideoReader, VideoWriter, container_for, to_image
+from topseg.video import VideoReader, VideoWriter, container_for, shown, to_image
 
 Item = tuple[int | None, Any, float]
 _HELD = 8  # items between the two threads
@@ -41,7 +41,7 @@ class VideoReport:
     """How prediction over one video goes, or went.
 
     Attributes:
-        source: The video.
+        source: The video, without a password.
         every: One frame in so many is taken.
         smooth: Weight of the past in the mean of the logits; 0: off.
         frames: Frames written.
@@ -134,13 +134,12 @@ def predict_videos(
     stems = _stems(sources, out)
     pixels, failures, code = np.zeros(predictor.labels.num_classes, np.int64), [], 0
     for source, stem in stems.items():
-        state = VideoReport(source, every, smooth, np.zeros_like(pixels))
+        state = VideoReport(shown(source), every, smooth, np.zeros_like(pixels))
         try:
-            path = _predict(predictor, stem, state, masks, report, interval)
+            path = _predict(predictor, source, stem, state, masks, report, interval)
             if state.fault:
-                raise InputError(
-                    f"{source}: {state.fault}; {path} has what could be read, {state.frames} frames"
-                )
+                have = f"{path} has what could be read, {state.frames} frames"
+                raise InputError(f"{state.source}: {state.fault}; {have}")
         except InputError as error:
             failures.append(str(error))
         pixels += state.pixels
@@ -153,6 +152,7 @@ def predict_videos(
 
 def _predict(
     predictor: Predictor,
+    source: str,
     stem: Path,
     state: VideoReport,
     masks: bool,
@@ -160,7 +160,7 @@ def _predict(
     interval: float,
 ) -> Path:
     """Do one video and give its file."""
-    reader = VideoReader(state.source)
+    reader = VideoReader(source)
     path = stem.with_name(f"{stem.name}_overlay{_SUFFIXES[container_for(reader)]}")
     comment = f"topseg overlay, {state.settings or 'every frame'}"
     with _Mailbox(reader, state) as box, _signals(box), atomic_path(path) as temporary:
@@ -301,14 +301,12 @@ def _stems(sources: Sequence[str], out: Path) -> dict[str, Path]:
     owners: dict[Path, str] = {}
     for source in dict.fromkeys(sources):
         file = "://" not in source and not source.startswith("webcam:")
-        name = (
-            Path(source).stem if file else re.sub(r"\W+", "_", source.partition("://")[2] or source)
-        )
-        stem = stems[source] = out / name
+        address = shown(source).partition("://")[2] or source
+        stem = stems[source] = out / (Path(source).stem if file else re.sub(r"\W+", "_", address))
         if (other := owners.setdefault(stem, source)) != source:
             raise InputError(
-                f"{stem}_overlay: would be written for both {other} and {source}; rename one, or "
-                "predict them into different folders"
+                f"{stem}_overlay: would be written for both {shown(other)} and {shown(source)}; "
+                "rename one, or predict them into different folders"
             )
     for stem in owners:
         for suffix in _SUFFIXES.values():

@@ -7,6 +7,7 @@ their time stamps, so that a variable frame rate stays variable and sound stays 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -51,11 +52,16 @@ def is_video(given: str) -> bool:
     return path.is_file() and not known and not cv2.haveImageReader(given)
 
 
+def shown(source: str) -> str:
+    """Give a source as it may stand in reports and names: without a user's name and password."""
+    return re.sub(r"^(\w+://)[^/]*@", r"\1", source)
+
+
 class VideoReader:
     """An open video, read once from the front: ``for item in VideoReader("clip.mp4")``.
 
     Attributes:
-        source: As it was given.
+        source: As it was given, without a password.
         live: It has no end and does not wait (a camera, a stream): who is slow misses frames.
         damaged: Packets of pictures so far that came damaged.
         fault: Why reading ended early; None: it did not.
@@ -74,7 +80,7 @@ class VideoReader:
         import av
         from av.stream import Disposition
 
-        self.source = source
+        self.source = shown(source)
         self.damaged = 0
         self.fault: str | None = None
         camera = source.startswith("webcam:")
@@ -91,12 +97,12 @@ class VideoReader:
             )
         except av.FFmpegError as error:
             what = "opened" if remote else "read as a video or an image"
-            raise InputError(f"{source}: cannot be {what} ({_reason(error)})") from None
+            raise InputError(f"{self.source}: cannot be {what} ({_reason(error)})") from None
         streams = self._input.streams
         videos = [v for v in streams.video if not v.disposition & Disposition.attached_pic]
         if not videos:
             self._input.close()
-            raise InputError(f"{source}: has no pictures; give a video")
+            raise InputError(f"{self.source}: has no pictures; give a video")
         self.live = remote and self._input.duration is None
         self.video, self.sound = videos[0], streams.audio
         if not self.live:  # decoding frames side by side makes each of them wait
@@ -183,7 +189,7 @@ def container_for(reader: VideoReader) -> str:
 
     with av.open(io.BytesIO(), "w", format="mp4") as trial:
         codecs = trial.supported_codecs
-    names = [sound.codec.name for sound in reader.sound]
+    names = [sound.codec.canonical_name for sound in reader.sound]
     fits = all(name in codecs and not name.startswith("pcm_") for name in names)
     return "mp4" if fits else "matroska"
 
@@ -204,7 +210,8 @@ class VideoWriter:
         """
         import av
 
-        self._reader, self._last = reader, -1
+        self._reader = reader
+        self._last: int | None = None
         self._output = av.open(str(path), "w", format=container_for(reader))
         self._output.metadata["comment"] = comment
         self._video: Any = None
@@ -234,8 +241,13 @@ class VideoWriter:
             video.width, video.height, "yuv420p", dst_colorspace=source.colorspace, threads=1
         )
         step = round(1 / (base * (self._reader.video.average_rate or 30)))
-        stamp = self._last + step if source.pts is None else source.pts - self._reader.start(base)
-        self._last = frame.pts = max(stamp, self._last + 1)  # a broken clock may jump back
+        if source.pts is not None:
+            stamp = source.pts - self._reader.start(base)
+        else:
+            stamp = 0 if self._last is None else self._last + step
+        if self._last is not None:  # a broken clock may jump back
+            stamp = max(stamp, self._last + 1)
+        self._last = frame.pts = stamp
         frame.time_base, frame.duration = base, source.duration or step
         self._output.mux(video.encode(frame))
 
