@@ -144,6 +144,25 @@ def test_check_says_that_all_is_well(run: Run, data: Path) -> None:
     assert (code, err) == (0, "")
 
 
+def test_check_reads_images_as_the_recipe_does(run: Run, data: Path, tmp_path: Path) -> None:
+    for value, path in enumerate(sorted((data / "images").rglob("*.jpg"))):
+        path.unlink()
+        deep = np.full((64, 64), 900 + 10 * value, np.uint16)
+        assert cv2.imwrite(str(path.with_suffix(".png")), deep)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "data: {root: data, classes: [ground, corner]}\n"
+        "model: {in_channels: 1}\n"
+        "input: {mean: [0.5], std: [0.5], scale: 0.1}\n"
+    )
+    code, out, err = run("check", recipe)
+    assert (code, err) == (0, "")
+    assert "unreadable" not in out
+    recipe.write_text(recipe.read_text().replace(", scale: 0.1", ""))
+    code, out, _ = run("check", recipe)
+    assert (code, "unreadable image (4)" in out) == (2, True)
+
+
 def test_runs_are_compared_bit_by_bit(run: Run, finished: Path, tmp_path: Path) -> None:
     recipe = finished.parent / "recipe.yaml"
     assert run("train", recipe, "--out", tmp_path / "again")[0] == 0
@@ -379,7 +398,11 @@ def test_resume_where_there_is_nothing(run: Run, recipe: Path, tmp_path: Path) -
 def test_resume_auto_starts_and_goes_on(run: Run, recipe: Path, tmp_path: Path) -> None:
     words = ["train", recipe, "--resume", "auto", "--out", tmp_path / "r"]
     assert run(*words)[0] == 0
-    refused(run(*words), "train.steps: got 2, but 2 steps are done")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*.safetensors")}
+    code, out, _ = run(*words)
+    assert (code, "finished before; raise train.steps to go on" in out) == (0, True)
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    refused(run(*words, "train.steps=1"), "train.steps: got 1, but 2 steps are done")
     assert run(*words, "train.steps=3")[0] == 0
 
 

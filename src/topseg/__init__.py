@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from topseg.errors import InputError
     from topseg.evaluation import evaluate
     from topseg.hub import load, open_model
-    from topseg.interop import load_weights
+    from topseg.interop import convert_weights, load_weights
     from topseg.labels import LabelSet
     from topseg.metrics import ConfusionMatrix, Scores
     from topseg.models import create_model
     from topseg.predict import Prediction, Predictor
     from topseg.recipe import Recipe, read_recipe
-    from topseg.upsample import upsample_argmax
+    from topseg.upsample import upsample_argmax, upsample_argmax_probability
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ _HOME = {
     "Predictor": "predict",
     "Recipe": "recipe",
     "Scores": "metrics",
+    "convert_weights": "interop",
     "create_model": "models",
     "evaluate": "evaluation",
     "load": "hub",
@@ -42,6 +43,7 @@ _HOME = {
     "read_bundle": "bundle",
     "read_recipe": "recipe",
     "upsample_argmax": "upsample",
+    "upsample_argmax_probability": "upsample",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "Scores",
+    "convert_weights",
     "create_model",
     "evaluate",
     "load",
@@ -63,6 +66,7 @@ __all__ = [
     "read_bundle",
     "read_recipe",
     "upsample_argmax",
+    "upsample_argmax_probability",
 ]
 
 

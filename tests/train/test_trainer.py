@@ -143,7 +143,7 @@ def test_half_precision(precision: str, make_recipe: MakeRecipe, tmp_path: Path)
 
 def test_tensorboard(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    train(make_recipe(train={"steps": 1}), tmp_path / "run", device="cpu", tensorboard=True)
+    train(make_recipe(train={"steps": 1}), tmp_path / "run", device="cpu", trackers=["tensorboard"])
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
 
 

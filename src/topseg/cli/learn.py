@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from topseg.cli.app import Device, Flag, app, show_progress
+from topseg.cli.app import MANY, Device, Flag, app, show_progress
 from topseg.errors import InputError
 
 
@@ -30,7 +31,7 @@ def train(
     resume: Flag = False,
     resume_auto: Flag = False,
     device: Device = "auto",
-    tensorboard: Flag = False,
+    track: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], MANY] = (),
     allow_partial: Flag = False,
     dry_run: Flag = False,
 ) -> int:
@@ -43,7 +44,8 @@ def train(
         resume: Go on with the run in --out from its newest good checkpoint.
         resume_auto: The same, or start where there is no run yet; also written --resume auto.
         device: Where to train.
-        tensorboard: Write TensorBoard files into the run as well.
+        track: Services that take the log and its pictures as well; TensorBoard's files lie in the
+            run.
         allow_partial: Take what fits of model.weights, for another number of classes.
         dry_run: Put one batch through everything, say what a run would take, and write nothing.
     """
@@ -59,7 +61,7 @@ def train(
     if out is None:
         raise InputError("--out: give the run folder to make, such as --out runs/mine")
     resume = resume or (resume_auto and (out / "recipe.yaml").exists())
-    return train(settings, out, device=device, resume=resume, tensorboard=tensorboard)
+    return train(settings, out, device=device, resume=resume, trackers=track)
 
 
 @app.command
@@ -85,9 +87,10 @@ def check(data: Path, /, *overrides: str) -> int:
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
     """
     from topseg.checking import check
-    from topseg.recipe import read_data
+    from topseg.recipe import read_data_recipe
 
-    report = check(read_data(data, overrides))
+    source = read_data_recipe(data, overrides)
+    report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
     print(report.text())
     return 2 if report.errors else 0
 

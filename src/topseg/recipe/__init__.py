@@ -217,15 +217,29 @@ def read_data(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
     Raises:
         InputError: There is no such thing, or what is wrong with it.
     """
+    return read_data_recipe(path, overrides).data
+
+
+def read_data_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read DATA together with how its images are read; where it is no recipe, as RGB.
+
+    Args:
+        path: A ``dataset.yaml``, a recipe or a folder.
+        overrides: Changes to the data section.
+
+    Raises:
+        InputError: There is no such thing, or what is wrong with it.
+    """
     if path.is_dir():
         if (path / "dataset.yaml").is_file():
-            return read_data(path / "dataset.yaml", overrides)
-        return build(DataConfig, override({"root": str(path.resolve())}, overrides), str(path))
-    tree = read_inherited(path, _anchor)
-    if "data" in tree:
-        return read_recipe(path, [f"data.{item}" for item in overrides]).data
-    folder = str(path.resolve().parent / tree.get("root", "."))
-    return build(DataConfig, override({**tree, "root": folder}, overrides), path.name)
+            return read_data_recipe(path / "dataset.yaml", overrides)
+        tree, name = {"root": str(path.resolve())}, str(path)
+    else:
+        tree, name = read_inherited(path, _anchor), path.name
+        if "data" in tree:
+            return read_recipe(path, [f"data.{item}" for item in overrides])
+        tree = {**tree, "root": str(path.resolve().parent / tree.get("root", "."))}
+    return Recipe(data=build(DataConfig, override(tree, overrides), name))
 
 
 _PATHS = (

@@ -49,7 +49,7 @@ def open_run(run: Path, recipe: Recipe, resume: bool, warn: Callable[[str], None
 
     Raises:
         InputError: The folder holds a run and ``resume`` is not set; it holds none, another
-            recipe's or a finished one and it is set; or it cannot be written.
+            recipe's or one of more steps and it is set; or it cannot be written.
     """
     path = run / RECIPE
     folder = None
@@ -65,7 +65,7 @@ def open_run(run: Path, recipe: Recipe, resume: bool, warn: Callable[[str], None
         if folder is None:
             warn(f"{run}: no checkpoint was written yet, starting at step 0")
         else:
-            _check_unfinished(run, read_json(folder / STATE), recipe)
+            _check_steps(run, read_json(folder / STATE)["step"], recipe.train.steps)
         prune(run, recipe.train.keep)
         for leftover in run.glob(f".{RECIPE}.*"):
             leftover.unlink()
@@ -133,11 +133,10 @@ def _check_same(path: Path, recipe: Recipe) -> None:
         raise InputError("\n".join(lines))
 
 
-def _check_unfinished(run: Path, state: dict[str, Any], recipe: Recipe) -> None:
-    steps = recipe.train.steps
-    if state["step"] > steps or state["step"] == state["evaluated"] == steps:
+def _check_steps(run: Path, done: int, steps: int) -> None:
+    if done > steps:
         raise InputError(
-            f"{run}: train.steps: got {steps}, but {state['step']} steps are done; "
+            f"{run}: train.steps: got {steps}, but {done} steps are done; "
             "raise train.steps to go on"
         )
 

@@ -7,7 +7,7 @@ service stands in a small file of the run folder, so that a resumed run goes on 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,33 +93,44 @@ class MLflow:
         self._mlflow.end_run()
 
 
-TRACKERS: dict[str, Callable[[Path, int, Mapping[str, Any]], Tracker]] = {
+MakeTracker = Callable[[Path, int, Mapping[str, Any]], Tracker]
+
+TRACKERS: dict[str, MakeTracker] = {
     "tensorboard": TensorBoard,
     "wandb": WeightsAndBiases,
     "mlflow": MLflow,
 }
 
 
-def open_tracker(name: str, run: Path, step: int, settings: Mapping[str, Any]) -> Tracker:
-    """Begin to track a run, or go on with it.
+def find_trackers(names: Iterable[str]) -> list[MakeTracker]:
+    """Find trackers by name, before there is a run for them.
 
     Args:
-        name: Of ``TRACKERS``.
-        run: The run folder.
-        step: Steps done before.
-        settings: The recipe.
+        names: Of ``TRACKERS``.
+
+    Returns:
+        What begins to track a run, or goes on with it: (run folder, steps done before, recipe) ->
+        tracker.
 
     Raises:
         InputError: No such tracker, or its package is not installed.
     """
+    return [_find(name) for name in dict.fromkeys(names)]
+
+
+def _find(name: str) -> MakeTracker:
     if name not in TRACKERS:
-        raise InputError(f"tracker: got '{name}'{did_you_mean(name, TRACKERS)}")
+        raise InputError(
+            f"tracker: got '{name}', expected one of {', '.join(TRACKERS)}"
+            f"{did_you_mean(name, TRACKERS)}"
+        )
     try:
-        return TRACKERS[name](run, step, settings)
+        importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
         raise InputError(f"tracker {name}: not installed; pip install {name}") from None
+    return TRACKERS[name]
 
 
 def _known(path: Path) -> str | None:

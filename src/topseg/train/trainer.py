@@ -43,7 +43,7 @@ from topseg.train.run import (
 from topseg.train.schedule import learning_rate
 from topseg.train.state import TrainState, seed_torch
 from topseg.train.stop import StopSignal
-from topseg.train.trackers import open_tracker
+from topseg.train.trackers import find_trackers
 from topseg.train.validation import draw_samples, validate
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -55,7 +55,6 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
-    tensorboard: bool = False,
     trackers: Sequence[str] = (),
 ) -> int:
     """Train a model by a recipe.
@@ -67,18 +66,17 @@ def train(
         out: The run folder.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         resume: Go on with the run in ``out`` from its newest good checkpoint.
-        tensorboard: Write TensorBoard files into the run as well; the same as the tracker
-            "tensorboard".
         trackers: What is told everything beside the log: "tensorboard", "wandb", "mlflow".
 
     Returns:
-        0 when all steps are done; 128 plus the signal's number (130 after Ctrl-C, 143 after
-        SIGTERM) when a signal stopped it with a checkpoint.
+        0 when all steps are done, now or before; 128 plus the signal's number (130 after Ctrl-C,
+        143 after SIGTERM) when a signal stopped it with a checkpoint.
 
     Raises:
         InputError: Something in the recipe, the data or the folder cannot be used, or a loss that
             is not finite (the steps before it are saved).
     """
+    makers = find_trackers(trackers)
     with join_world(device) as world, StopSignal() as stop, determinism(recipe.train.deterministic):
         parts = prepare(recipe, world)
         state = parts.state
@@ -90,10 +88,11 @@ def train(
             check_data(checkpoint.state["data"], notes["data"])
             state.restore(checkpoint)
             size = checkpoint.state["log_bytes"]
-        names = dict.fromkeys([*trackers, *(["tensorboard"] if tensorboard else [])])
-        told = [open_tracker(n, out, state.step, to_tree(recipe)) for n in names if world.main]
+        told = [make(out, state.step, to_tree(recipe)) for make in makers if world.main]
         with Log(out, state.step, recipe.train.steps, size, world.main, told) as log:
-            if folder is not None:
+            if folder is not None and state.evaluated == recipe.train.steps:
+                log.say(f"{out}: finished before; raise train.steps to go on")
+            elif folder is not None:
                 log.say(f"{out}: going on after step {state.step}")
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
             return Trainer(recipe, out, world, parts, log, notes).run(stop)
