@@ -137,6 +137,19 @@ def test_colours_come_back(tmp_path: Path, colorspace: int) -> None:
     assert np.abs(found - picture(0)[inside]).max() <= 8
 
 
+def test_rgb_becomes_bt709(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "clip.mkv"), "w") as file:
+        stream = file.add_stream("libx264rgb", 25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "rgb24"
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        file.mux(stream.encode(None))
+    frame = read_frames(copy(tmp_path / "clip.mkv", tmp_path / "out.mp4"))[0]
+    assert (frame.colorspace, frame.color_range, frame.format.name) == (1, 1, "yuv420p")
+    inside = (slice(4, -4), slice(4, 44))
+    found = frame.to_ndarray(format="rgb24")[inside].astype(int)
+    assert np.abs(found - picture(0)[inside]).max() <= 8
+
+
 def test_odd_sides_become_even_and_a_video_has_one_size(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 3)
     sizes = iter([(33, 65), (33, 65), (64, 96)])

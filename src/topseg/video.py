@@ -212,6 +212,7 @@ class VideoWriter:
 
         self._reader = reader
         self._last: int | None = None
+        self._space = 0
         self._output = av.open(str(path), "w", format=container_for(reader))
         self._output.metadata["comment"] = comment
         self._video: Any = None
@@ -238,7 +239,7 @@ class VideoWriter:
         rgb = av.VideoFrame.from_ndarray(image, format="rgb24")
         rgb.color_primaries, rgb.color_trc = source.color_primaries, source.color_trc
         frame = rgb.reformat(
-            video.width, video.height, "yuv420p", dst_colorspace=source.colorspace, threads=1
+            video.width, video.height, "yuv420p", dst_colorspace=self._space, threads=1
         )
         step = round(1 / (base * (self._reader.video.average_rate or 30)))
         if source.pts is not None:
@@ -290,7 +291,8 @@ class VideoWriter:
         fine = name != "mpeg4" or base.denominator <= 65535
         video.codec_context.time_base = base if fine else Fraction(1, 60_000)
         context = video.codec_context
-        context.colorspace, context.color_range = source.colorspace, 1  # limited, as yuv420p is
+        self._space = source.colorspace or 1  # BT.709 for what comes in RGB
+        context.colorspace, context.color_range = self._space, 1  # limited, as yuv420p is
         context.color_primaries, context.color_trc = source.color_primaries, source.color_trc
         if aspect := stream.sample_aspect_ratio:
             turned = source.rotation % 180 != 0
