@@ -112,3 +112,16 @@ def test_damaged_graph_is_refused(exported: Bundle, tmp_path: Path) -> None:
     bundle = Bundle(tmp_path, exported.metadata)
     with pytest.raises(InputError, match=f"{graph.file}: .* cannot load it"):
         open_runtime(bundle, *bundle.metadata.graphs)
+
+
+def test_what_is_missing_is_said_before_anything_starts(
+    trained: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError) as caught:
+        export(trained, tmp_path / "out", ["litert", "executorch"], images=[draw(*SIZE, 3)])
+    assert str(caught.value).splitlines() == [
+        "formats: 'litert' needs litert_torch: pip install 'topseg[litert-export]'",
+        "formats: 'executorch' needs executorch: pip install 'topseg[executorch]'",
+    ]
+    assert not list(tmp_path.iterdir())
