@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
-from fakes import Server, make_bundle, running
+from fakes import FAKE, REAL, Server, make_bundle, running
 
 from topseg.serve.messages import SERVICE, messages
 
@@ -183,7 +183,7 @@ def fuzz(images: int, requests: int, seed: int, bundle: Path | None = None) -> d
         images: Mutated images to send.
         requests: Mutated requests to send, a quarter of them calls of gRPC.
         seed: Where the mutations come from.
-        bundle: Served by ONNX Runtime; None: a fake network.
+        bundle: Served by the command; None: a fake network.
 
     Returns:
         How often there was which answer, the slowest in seconds, and the memory in MiB: before,
@@ -210,8 +210,8 @@ def fuzz(images: int, requests: int, seed: int, bundle: Path | None = None) -> d
 
     with tempfile.TemporaryDirectory() as folder:
         limits = ["head_s=1", "body_s=1", "max_pixels=4000000", "max_request_bytes=1000000"]
-        limits += ["runtime=onnx"] if bundle else []
-        with running(bundle or make_bundle(Path(folder) / "fake").folder, *limits) as server:
+        served = bundle or make_bundle(Path(folder) / "fake").folder
+        with running(served, *limits, program=REAL if bundle else FAKE) as server:
             channel = grpc.insecure_channel(f"127.0.0.1:{server.rpc_port}")
             infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
 
