@@ -1,80 +1,47 @@
-"""A browser to look at the page with, and a small service to look at."""
+"""A browser to look at the page with, and the two places where the page can stand."""
 
-import http.server
-import mimetypes
+import re
 import shutil
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
-from topseg.drawing import mask_png
-from topseg.predict import Predictor
-from topseg.runtimes import open_runtime
-from topseg.serve.page import page_files
+sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
+from fakes import REAL, running
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 
 
 @contextmanager
-def service(models: Mapping[str, Bundle], *, server: bool = True) -> Iterator[str]:
-    """Serve the page and ``segment`` on loopback, and give the page's address."""
-    files = page_files(models, server=server)
-    predictors = {n: Predictor(open_runtime(b, "onnx", threads=1)) for n, b in models.items()}
+def service(folder: Path, *settings: str) -> Iterator[str]:
+    """Serve a bundle by the command, and give the page's address."""
+    settings = ("runtime=onnx", "grpc_port=null", *settings)
+    with running(folder, *settings, program=REAL) as server:
+        yield f"http://127.0.0.1:{server.port}/"
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = files.get(urlsplit(self.path).path[1:])
-            if content is None:
-                return self._answer(404, b"", "text/plain")
-            kind = mimetypes.guess_type(self.path.partition("?")[0])[0] or "text/html"
-            data = content.read_bytes() if isinstance(content, Path) else content
-            return self._answer(200, data, kind)
 
-        def do_POST(self) -> None:
-            query = parse_qs(urlsplit(self.path).query)
-            data = self.rfile.read(int(self.headers["Content-Length"]))
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-            if pixels is None:
-                return self._answer(415, b'{"error": "not an image"}', "application/json")
-            predictor = predictors[query["model"][0]]
-            start = time.perf_counter()
-            mask = predictor(np.asarray(pixels, np.uint8)).mask
-            spent = 1000 * (time.perf_counter() - start)
-            png = mask_png(mask, predictor.labels)
-            return self._answer(200, png, "image/png", {"Server-Timing": f"network;dur={spent}"})
-
-        def _answer(
-            self, status: int, data: bytes, kind: str, more: Mapping[str, str] | None = None
-        ) -> None:
-            self.send_response(status)
-            headers = {"Content-Type": kind, "Content-Length": str(len(data)), **(more or {})}
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_port}/"
-    finally:
-        httpd.shutdown()
-        thread.join()
-        httpd.server_close()
+@contextmanager
+def static(folder: Path) -> Iterator[str]:
+    """Host a folder by Python's own web server, and give its address."""
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            port = re.search(r"port (\d+)", server.stdout.readline())
+            assert port
+            yield f"http://127.0.0.1:{port[1]}/"
+        finally:
+            server.terminate()
 
 
 class Browser:

@@ -3,8 +3,9 @@
     python tests/page/check_page.py BUNDLE IMAGE... --out FOLDER
 
 Needs chromium, chromedriver, selenium and the in-browser engine (see docs/page.md). Every image is
-segmented by the service, by the network in the browser and by Python; the shares of equal pixels go
-to ``page.json``, and pictures of the page (desktop and phone, light and dark) beside it.
+segmented by `topseg serve`, by the network in the browser and by Python; the shares of equal pixels
+go to the benchmarks' results, and pictures of the page (desktop and phone, light and dark) to the
+folder.
 """
 
 import argparse

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, DRIVER, Browser, service
+from browser import CHROMIUM, DRIVER, Browser, service, static
 from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
 from topseg.drawing import picture_png
 from topseg.predict import Predictor
 from topseg.runtimes import open_runtime
-from topseg.serve.page import has_engine
+from topseg.serve.page import has_engine, write_page
 from topseg.upsample import upsample_argmax
 
 pytest.importorskip("selenium", reason="selenium is not installed")
@@ -25,7 +25,7 @@ with_engine = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def address(exported: Bundle) -> Iterator[str]:
-    with service({"golden": exported}) as address:
+    with service(exported.folder) as address:
         yield address
 
 
@@ -209,8 +209,32 @@ READABLE = """
 
 
 @with_engine
-def test_page_works_offline_once_loaded(browser: Browser, exported: Bundle, picture: Path) -> None:
-    with service({"golden": exported}, server=False) as address:
+def test_engines_are_switched_beside_a_picture(page: Browser, picture: Path) -> None:
+    page.segment(picture)
+    for name in ("browser", "server"):
+        page.forget()
+        page.engine(name)
+        page.shown()
+        assert page.driver.execute_script("return document.body.dataset.result") == name
+
+
+def test_page_asks_for_the_key_of_its_service(
+    browser: Browser, exported: Bundle, picture: Path
+) -> None:
+    with service(exported.folder, "api_keys=[right-key]") as address:
+        browser.device(1360, 860)
+        browser.open(address)
+        browser.driver.execute_script("window.prompt = () => 'right-key'")
+        browser.segment(picture)
+        np.testing.assert_array_equal(browser.mask(), expected(exported, picture))
+
+
+@with_engine
+def test_page_in_a_folder_works_offline_once_loaded(
+    browser: Browser, exported: Bundle, picture: Path, tmp_path: Path
+) -> None:
+    write_page({"golden": exported}, tmp_path / "web")
+    with static(tmp_path / "web") as address:
         browser.device(1360, 860)
         browser.open(address)
         assert not browser.all("#engines [value=server]")[0].is_enabled()
@@ -218,6 +242,9 @@ def test_page_works_offline_once_loaded(browser: Browser, exported: Bundle, pict
         browser.open(address)  # now under the service worker's eyes
         browser.segment(picture)
         online = browser.mask()
+        asked = browser.run("return performance.getEntriesByType('resource').map((e) => e.name)")
+        assert len(asked) > 10
+        assert all(one.startswith((address, "blob:", "data:")) for one in asked)
     browser.open(address)  # nobody listens there any more
     browser.segment(picture)
     assert (browser.mask() == online).mean() >= 0.999
