@@ -122,7 +122,7 @@ async function segment({ picture: one, engine: where, model: what }) {
   if (camera.on) stage.show(one); // not before, lest masks flicker
   document.body.classList.add("shown");
   stage.lay(result, what.metadata);
-  result.stages = [["decode", one.decode], ...result.stages, ["paint", performance.now() - start]];
+  result.stages = [["open", one.decode], ...result.stages, ["paint", performance.now() - start]];
   const found = areas(result.mask, what.metadata.classes.length);
   legend.show(found, what.metadata, camera.on);
   showTimes(result.stages, { total: $("time-total"), bar: $("stages"), list: $("times") });
