@@ -1,5 +1,6 @@
 """What an installed package needs beside its modules."""
 
+import glob
 import tomllib
 from pathlib import Path
 
@@ -10,7 +11,11 @@ SOURCE = ROOT / "src" / "topseg"
 def test_every_data_file_is_packaged() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["topseg"]
-    packaged = {path for pattern in patterns for path in SOURCE.glob(pattern)}
+    packaged = {
+        SOURCE / path
+        for pattern in patterns
+        for path in glob.glob(pattern, root_dir=SOURCE, recursive=True)
+    }
     built = {".py", ".pyc", ".so", ".pyd"}
     needed = {p for p in SOURCE.rglob("*") if p.is_file() and p.suffix not in built}
     assert {p for p in needed if p.name != ".gitignore"} <= packaged
