@@ -9,15 +9,18 @@ folder.
 """
 
 import argparse
-import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from browser import Browser, service
 
 from topseg.bundle import read_bundle
+from topseg.drawing import picture_jpeg, picture_png
+from topseg.images import read_image
 from topseg.predict import Predictor
 from topseg.runtimes import open_runtime
 
@@ -25,27 +28,36 @@ SCREENS = {"desktop": (1360, 860, 1), "phone": (390, 844, 2)}
 
 
 def main() -> None:
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    from models import write_result
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    bundle = read_bundle(given.bundle)
-    predictor = Predictor(open_runtime(bundle, "onnx"))
-    with (
-        service({given.bundle.name: bundle}) as address,
-        tempfile.TemporaryDirectory() as downloads,
-    ):
-        browser = Browser(Path(downloads))
+    predictor = Predictor(open_runtime(read_bundle(given.bundle), "onnx"))
+    with service(given.bundle) as address, tempfile.TemporaryDirectory() as folder:
+        browser = Browser(Path(folder))
         try:
-            rows = [compare(browser, address, predictor, image) for image in given.images]
-            take_pictures(browser, address, given.images[0], given.out)
+            files = [file for image in given.images for file in variants(image, predictor, folder)]
+            rows = [compare(browser, address, predictor, file) for file in files]
+            take_pictures(browser, address, files[1], given.out)
         finally:
             browser.close()
-    (given.out / "page.json").write_text(json.dumps(rows, indent=2) + "\n")
-    worst = min(row["browser_equals_service"] for row in rows)
-    print(f"{len(rows)} images, the browser's masks equal the service's on {worst:.4%} or more")
+    write_result("page", "One image, three places", report(rows))
+
+
+def variants(image: Path, predictor: Predictor, folder: str) -> tuple[Path, Path]:
+    """Write an image as a PNG of the network's size, and as a JPEG of its own."""
+    pixels = read_image(image)
+    rule = predictor.runtime.metadata.resize
+    height, width = rule.network_size((pixels.shape[0], pixels.shape[1]))
+    png, jpeg = Path(folder) / f"{image.stem}_own.png", Path(folder) / f"{image.stem}_photo.jpg"
+    png.write_bytes(picture_png(cv2.resize(pixels, (width, height))))
+    jpeg.write_bytes(picture_jpeg(pixels))
+    return png, jpeg
 
 
 def compare(browser: Browser, address: str, predictor: Predictor, image: Path) -> dict[str, Any]:
@@ -53,24 +65,36 @@ def compare(browser: Browser, address: str, predictor: Predictor, image: Path) -
     browser.device(1360, 860)
     browser.open(address)
     masks = {"python": predictor(image).mask}
-    times: dict[str, Any] = {}
+    times = {}
     for name in ("server", "browser"):
         browser.engine(name)
         for _ in range(2):  # the first time with the engine's start
-            browser.segment(image.resolve())
+            browser.segment(image)
         masks[name] = browser.mask()
-        names, values = browser.all("#times dt"), browser.all("#times dd")
-        times[name] = {n.text: v.text for n, v in zip(names, values, strict=True)}
-    row = {
+        times[name] = browser.text("#time-total")
+    return {
         "image": image.name,
-        "size": list(masks["python"].shape),
-        "engine": browser.text("#engine-note"),
+        "size": "x".join(map(str, masks["python"].shape)),
         "service_equals_python": float(np.mean(masks["server"] == masks["python"])),
         "browser_equals_service": float(np.mean(masks["browser"] == masks["server"])),
         "times": times,
+        "engine": browser.text("#engine-note"),
     }
-    print(json.dumps(row))
-    return row
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Put the shares of equal pixels into a table."""
+    lines = [
+        "| image | size | service = Python | browser = service | by the service | in the browser |"
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    for row in rows:
+        shares = [f"{row[key]:.4%}" for key in ("service_equals_python", "browser_equals_service")]
+        cells = [row["image"], row["size"], *shares, *row["times"].values()]
+        lines.append(f"| {' | '.join(cells)} |")
+    note = f"Headless Chromium. The engine in the browser: {rows[-1]['engine']} "
+    note += "Times are the page's own, from the file to the painted mask."
+    return "\n".join([*lines, "", note])
 
 
 def take_pictures(browser: Browser, address: str, image: Path, out: Path) -> None:

@@ -185,7 +185,8 @@ def _listen(config: ServeConfig) -> socket.socket:
     try:
         return socket.create_server((config.host, config.port), family=family, backlog=1024)
     except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python repeats the address there
         raise InputError(
-            f"{config.host}:{config.port}: cannot listen here ({error.strerror}); choose another "
-            "host or port"
+            f"{config.host}:{config.port}: cannot listen here ({reason}); choose another host "
+            "or port"
         ) from None
