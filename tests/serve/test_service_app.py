@@ -159,9 +159,16 @@ def test_keys(connect: Connect, png: bytes) -> None:
 
 def test_other_names_and_origins_are_refused(connect: Connect, png: bytes) -> None:
     client = connect()
-    assert client.get("/v2", headers={"Host": "evil.example"}).status_code == 400
+    for host in ("evil.example", "localhost.evil.example", "[::1", ""):
+        refused = client.get("/v2", headers={"Host": host})
+        assert (refused.status_code, "'hosts'" in refused.json()["error"]) == (400, True)
+    for host in ("LOCALHOST:8000", "127.0.0.1:9", "[::1]:8000"):
+        assert client.get("/v2", headers={"Host": host}).status_code == 200
     answer = client.post("/segment", content=png, headers={"Origin": "https://a.example"})
     assert "access-control-allow-origin" not in answer.headers
+    client = connect(hosts=("*.example.org",))
+    assert client.get("/v2", headers={"Host": "a.example.org:1"}).status_code == 200
+    assert client.get("/v2", headers={"Host": "example.net"}).status_code == 400
     client = connect(cors_origins=("https://a.example",), api_keys=("long-enough",))
     preflight = client.options(
         "/segment",

@@ -16,7 +16,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
@@ -71,9 +70,7 @@ def make_app(service: Service) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout"],
             expose_headers=["Server-Timing", "X-Request-ID", "Retry-After"],
         )
-    hosts = list(service.config.allowed_hosts)
-    named = TrustedHostMiddleware(app, allowed_hosts=hosts, www_redirect=False)
-    return Guard(named, service, lambda path: path in _HEALTH or site.has(path))
+    return Guard(app, service, lambda path: path in _HEALTH or site.has(path))
 
 
 def _lifespan(site: Site) -> Any:

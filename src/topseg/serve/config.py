@@ -68,12 +68,12 @@ class ServeConfig:
     """Time for a request's body to arrive."""
     max_connections: Positive = 1000
     """Open connections; more are refused by 503."""
-    api_keys: tuple[Annotated[str, Field(min_length=8)], ...] = ()
+    api_keys: tuple[str, ...] = ()
     """Keys, one of which every request must bring as 'Authorization: Bearer KEY'; none: no keys.
     Health and the page's own files need none."""
     hosts: tuple[str, ...] | None = None
-    """Names that clients may call this service by (the Host header); null: localhost, 127.0.0.1 and
-    ::1 while it listens on one of them, else any."""
+    """Names that clients may call this service by (the Host header), also '*.example.org'; null:
+    localhost, 127.0.0.1 and ::1 while it listens on one of them, else any."""
     cors_origins: tuple[str, ...] = ()
     """Origins of other web pages that may use this service; none: no other page may."""
     tls_cert: Path | None = None
@@ -93,6 +93,8 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InputError("tls_cert: only together with tls_key; give both or none")
+        if any(len(key) < 8 for key in self.api_keys):  # which is not shown
+            raise InputError("api_keys: a key is too short to be one; give 8 characters or more")
         for name in self.models:
             if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
                 raise InputError(

@@ -1,7 +1,7 @@
 """Guard: what every HTTP request passes before and after the application.
 
-Keys, bounded bodies in bounded time, request ids, one log line and one measurement a request. Plain
-ASGI, so that nothing is buffered twice and a client that leaves is noticed.
+Names, keys, bounded bodies in bounded time, request ids, one log line and one measurement a
+request. Plain ASGI, so that nothing is buffered twice and a client that leaves is noticed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -57,6 +59,25 @@ class Keys:
             raise Refusal(401, message, reason="key")
 
 
+def check_host(host: str, allowed: Iterable[str]) -> None:
+    """Refuse a request that calls the service by another name, as a page that rebinds its own does.
+
+    Args:
+        host: The header, with or without a port.
+        allowed: Names; ``*.example.org`` stands for all below it, ``*`` for any.
+
+    Raises:
+        Refusal: None of them.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = ""
+    if not any(fnmatchcase(name, pattern.lower()) for pattern in allowed):
+        message = f"Host: this service is not '{host[:100]}'; the setting 'hosts' names it"
+        raise Refusal(400, message, reason="host")
+
+
 class Guard:
     """The outermost layer around an application."""
 
@@ -80,6 +101,7 @@ class Guard:
             return
         exchange = _Exchange(self._service, scope, receive, send)
         try:
+            check_host(exchange.headers.get("host", ""), self._service.config.allowed_hosts)
             if scope["method"] != "OPTIONS" and not self._is_open(scope["path"]):
                 self._keys.check(exchange.headers.get("authorization", ""))
             exchange.check_length()
