@@ -1,5 +1,6 @@
 """What every runtime of one fixed size promises, on a graph that its own converter wrote."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ def test_damaged_graph_is_refused(exported: Bundle, tmp_path: Path) -> None:
 def test_what_is_missing_is_said_before_anything_starts(
     trained: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for package in ("litert_torch", "executorch"):
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError) as caught:
         export(trained, tmp_path / "out", ["litert", "executorch"], images=[draw(*SIZE, 3)])
     assert str(caught.value).splitlines() == [
