@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ from topseg.predict import Predictor
 
 _BLOCK = 256
 """Images a block at most: what a worker takes at a time, and what a lost driver does again."""
+
+_PATIENCE = 10.0
 
 
 class RayCluster:
@@ -68,8 +71,9 @@ class RayCluster:
 
         self._ray = ray
         try:
+            _knock(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             what = str(error).strip().partition("\n")[0]
             raise InputError(f"ray: cannot join {address or 'a cluster'} ({what})") from None
         try:
@@ -137,6 +141,13 @@ class _Worker:
         except InputError as error:  # as a line: Ray would wrap it in tracebacks and try again
             return {"stop": str(error)}
         return line
+
+
+def _knock(address: str | None) -> None:
+    """See that somebody listens: Ray itself would try for many minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), _PATIENCE).close()
 
 
 def _describe(open_predictor: Callable[[], Predictor]) -> tuple[Metadata, str] | str:

@@ -109,7 +109,6 @@ def predict_files(
     pixels = np.zeros(labels.num_classes, np.int64)
     failures, failed = [], 0
     with Manifest(out, shard) as manifest:
-        remove_leftovers(out, jobs, kinds)
         finished = set()
         for line in manifest.done(jobs, engine.fingerprint, kinds):
             finished.add(line["output"])
@@ -126,6 +125,7 @@ def predict_files(
                 _add(pixels, line)
             if progress:
                 progress(done, len(jobs))
+        remove_leftovers(out, jobs, kinds)
     if failed:
         more = [f"... all of them are in {manifest.path}"] if failed > _SHOWN else []
         head = f"{failed} of {len(jobs)} images could not be read, the others are done:"
