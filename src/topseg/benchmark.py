@@ -26,7 +26,7 @@ from topseg.drawing import mask_png, picture_jpeg
 from topseg.files import write_bytes, write_json, write_text
 from topseg.geometry import Size
 from topseg.images import read_image
-from topseg.runtimes import RUNTIMES, engine_version, open_runtime
+from topseg.runtimes import RUNTIMES, engine_version, open_runtime, runs_here
 from topseg.upsample import upsample_argmax
 
 STAGES = ("decode", "resize", "network", "tail", "encode")
@@ -97,11 +97,12 @@ def bench(
         InputError: A runtime that the bundle has no graph for, a size that does not fit, or an
             image that cannot be read.
     """
-    names = runtimes or [n for n in RUNTIMES if n in bundle.metadata.graphs or n == "torch"]
+    graphs = bundle.metadata.graphs
+    names = runtimes or [n for n in RUNTIMES if n == "torch" or (n in graphs and runs_here(n))]
     found = []
     context = multiprocessing.get_context("spawn")
     for name in names:
-        graph = bundle.metadata.graphs.get(name)
+        graph = graphs.get(name)
         for size in [graph.fixed_size] if graph and graph.fixed_size else sizes:
             for count in threads:
                 progress(f"{name}, {size[0]}x{size[1]}, threads {count}")
@@ -238,7 +239,9 @@ def describe_machine() -> str:
 
 
 def _files(graph: Path) -> list[Path]:
-    """A graph's file, and the one with its weights where they are apart (OpenVINO)."""
+    """A graph's files: one, two where the weights are apart (OpenVINO, ncnn), or a folder's."""
+    if graph.is_dir():
+        return [file for file in graph.rglob("*") if file.is_file()]
     return [file for file in (graph, graph.with_suffix(".bin")) if file.is_file()]
 
 

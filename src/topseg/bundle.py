@@ -176,7 +176,8 @@ def write_metadata(folder: Path, metadata: Metadata) -> Bundle:
         folder: Holds at least the weight file.
         metadata: What to write; ``files`` is filled in here.
     """
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != METADATA)
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = sorted(name for name in files if name != METADATA)
     hashed = {name: sha256(folder / name) for name in names}
     metadata = dataclasses.replace(metadata, files=hashed)
     write_json(folder / METADATA, to_tree(metadata))

@@ -49,7 +49,8 @@ def export(
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
         out: The bundle to make.
-        formats: Any of torch, onnx, openvino, web (a folder that any web server can show).
+        formats: Any of torch, onnx, openvino, litert, executorch, ncnn, mnn, coreml, web (a folder
+            that any web server can show).
         precision: Type the weights are stored in; arithmetic is float32 either way.
         size: Height x width of the graphs that take one size only, such as 512x704; if not given,
             of the first image of the data, or a square, by the model's resize rule.

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from topseg.bundle import Graph
+from topseg.graphs.coreml import write_coreml
 from topseg.graphs.executorch import write_executorch
 from topseg.graphs.litert import write_litert
+from topseg.graphs.mnn import write_mnn
+from topseg.graphs.ncnn import write_ncnn
 from topseg.graphs.network import Network, Precision
 from topseg.graphs.onnx import trace_onnx, write_onnx, write_onnx_mask
 from topseg.graphs.openvino import write_openvino
@@ -24,6 +27,9 @@ WRITERS: dict[str, Callable[[Network, Path], Graph]] = {
     "openvino": write_openvino,
     "litert": write_litert,
     "executorch": write_executorch,
+    "ncnn": write_ncnn,
+    "mnn": write_mnn,
+    "coreml": write_coreml,
 }
 """Every format that has a graph, by name."""
 
@@ -33,6 +39,9 @@ PACKAGES = {
     "openvino": ("onnx", "onnxscript", "openvino"),
     "litert": ("litert_torch",),
     "executorch": ("executorch",),
+    "ncnn": ("pnnx", "ncnn"),
+    "mnn": ("onnx", "onnxscript", "MNN"),
+    "coreml": ("coremltools",),
 }
 """What must be installed to write a format, beside torch."""
 

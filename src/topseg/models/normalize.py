@@ -33,3 +33,24 @@ class Normalize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalise; the result keeps the channels-last memory of the images."""
         return (images.float() * self.scale - self.shift).permute(0, 3, 1, 2)
+
+
+class NormalizePlanes(nn.Module):
+    """The same for engines that take planes of floats.
+
+    Shape:
+        (B, C, H, W) float32 of 0..255 -> (B, C, H, W) float32
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, config: InputConfig) -> None:
+        super().__init__()
+        normalize = Normalize(config)
+        self.register_buffer("scale", normalize.scale[:, None, None], persistent=False)
+        self.register_buffer("shift", normalize.shift[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise."""
+        return images * self.scale - self.shift

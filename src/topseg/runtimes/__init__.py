@@ -7,6 +7,7 @@ a number has the same meaning in training, after export and on a server.
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +53,9 @@ RUNTIMES = {
     "openvino": "pip install 'topseg[openvino]'",
     "litert": "pip install 'topseg[litert]'",
     "executorch": "pip install 'topseg[executorch]'",
+    "ncnn": "pip install 'topseg[ncnn]'",
+    "mnn": "pip install 'topseg[mnn]'",
+    "coreml": "pip install 'topseg[coreml]'",
     "torch": "pip install 'topseg[train]'",
 }
 """Every runtime and what brings its package, in the order that "auto" tries them."""
@@ -61,9 +65,17 @@ ENGINES = {
     "openvino": "openvino",
     "litert": "ai-edge-litert",
     "executorch": "executorch",
+    "ncnn": "ncnn",
+    "mnn": "MNN",
+    "coreml": "coremltools",
     "torch": "torch",
 }
 """The distribution that a runtime's version is read from."""
+
+
+def runs_here(name: str) -> bool:
+    """Whether this kind of machine can run an engine at all."""
+    return name != "coreml" or sys.platform == "darwin"
 
 
 def engine_version(name: str) -> str:
@@ -89,7 +101,7 @@ def open_runtime(
     """
     graphs = bundle.metadata.graphs
     if name == "auto":
-        name = next((known for known in RUNTIMES if known in graphs), "torch")
+        name = next((n for n in RUNTIMES if n in graphs and runs_here(n)), "torch")
     if name not in RUNTIMES:
         raise InputError(f"runtime: no runtime '{name}'{did_you_mean(name, ['auto', *RUNTIMES])}")
     if name != "torch" and name not in graphs:
@@ -124,6 +136,18 @@ def _open(bundle: Bundle, name: str, device: str, threads: int | None) -> Runtim
         from topseg.runtimes.executorch import ExecuTorchRuntime
 
         return ExecuTorchRuntime(bundle, device=device, threads=threads)
+    if name == "ncnn":
+        from topseg.runtimes.ncnn import NcnnRuntime
+
+        return NcnnRuntime(bundle, device=device, threads=threads)
+    if name == "mnn":
+        from topseg.runtimes.mnn import MnnRuntime
+
+        return MnnRuntime(bundle, device=device, threads=threads)
+    if name == "coreml":
+        from topseg.runtimes.coreml import CoreMlRuntime
+
+        return CoreMlRuntime(bundle, device=device, threads=threads)
     from topseg.runtimes.torch import open_torch
 
     return open_torch(bundle, device=device, threads=threads)
