@@ -30,6 +30,7 @@ FLOORS = [  # from the ground up; a module may import its own package and lower 
     {"bulk", "checking", "evaluation"},
     {"streaming", "tiling"},
     {"graphs"},
+    {"quantization"},
     {"benchmark", "exporting"},
     {"hub"},
     {"report", "serve", "train"},

@@ -75,17 +75,39 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Quantization:
+    """How a graph of int8 was made, and what it is beside the float graph it was made from."""
+
+    calibration_images: int
+    """Images that the ranges were taken from."""
+    float_layers: tuple[str, ...]
+    """Convolutions, products, softmaxes and resizes that are computed in float32 all the same."""
+    bytes: int
+    """Size of the graph's files."""
+    float_bytes: int
+    """Size of the float graph's files."""
+    network_size: tuple[int, int]
+    """(height, width) of the input that both were timed with."""
+    network_ms: float
+    """Median time of the network in milliseconds, one image, one thread."""
+    float_network_ms: float
+    """The same of the float graph, run in turn with it."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Graph:
     """One exported form of the network."""
 
     file: str
     """Name of the graph in the folder."""
-    precision: Literal["fp32", "fp16"] = "fp32"
-    """Type that the weights are stored in."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Type that the weights are stored in; arithmetic is float32 but for int8."""
     tail: bool = False
     """Whether the graph itself ends in masks (upsampling and argmax inside)."""
     fixed_size: tuple[int, int] | None = None
     """(height, width) of the only input it takes; null: any multiple of 32."""
+    quantization: Quantization | None = None
+    """null: not quantised."""
     proof: Proof | None = None
     """null: not verified on this runtime."""
 

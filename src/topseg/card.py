@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from topseg.bundle import Graph, Metadata
+from topseg.bundle import Graph, Metadata, Proof, Quantization
 from topseg.files import write_text
 
 
@@ -44,6 +44,11 @@ def _lines(name: str, metadata: Metadata) -> Iterator[str]:
         yield "| graph | file | stored in | verified on | largest difference | same class |"
         yield "|---|---|---|---|---|---|"
         yield from (_graph_row(name, graph) for name, graph in metadata.graphs.items())
+    if any(graph.quantization for graph in metadata.graphs.values()):
+        yield from ("", "## INT8", "")
+        for name, graph in metadata.graphs.items():
+            if graph.quantization:
+                yield from _int8_lines(name, graph.quantization, graph.proof)
     for data, scores in metadata.metrics.items():
         yield from ("", f"## Scores on {data}", "")
         yield from _scores(scores)
@@ -62,6 +67,17 @@ def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
             cells = (one[key] for key in ("iou", "precision", "recall"))
             shown = ("-" if cell is None else f"{100 * cell:.1f}" for cell in cells)
             yield f"| {one['name']} | {' | '.join(shown)} |"
+
+
+def _int8_lines(name: str, made: Quantization, proof: Proof | None) -> Iterator[str]:
+    height, width = made.network_size
+    loss = None if proof is None else proof.miou_difference
+    yield f"* {name}: ranges from {made.calibration_images} images;"
+    yield f"  {made.bytes / 1e6:.1f} MB instead of {made.float_bytes / 1e6:.1f};"
+    yield f"  network {made.network_ms:.1f} ms instead of {made.float_network_ms:.1f}"
+    yield f"  at {height}x{width} on one thread;"
+    yield f"  mIoU {'not measured' if loss is None else f'{100 * loss:+.2f} points'};"
+    yield f"  in float: {', '.join(made.float_layers) or 'nothing'}"
 
 
 def _graph_row(name: str, graph: Graph) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib.util
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,18 @@ from topseg.evaluation import evaluate
 from topseg.files import write_bytes
 from topseg.geometry import STRIDE, ResizeRule, Size
 from topseg.graphs import EXTRAS, PACKAGES, WRITERS, Network, Precision
+from topseg.graphs.int8 import PACKAGES as INT8_PACKAGES
+from topseg.graphs.int8 import QUANTIZERS
 from topseg.predict import Predictor
+from topseg.quantization import calibration_batches, describe, quantize
 from topseg.runtimes import ENGINES, Runtime, engine_version, open_runtime
 from topseg.upsample import upsample_argmax
 
 Image = NDArray[np.uint8]
 
-AGREEMENT = {"fp32": 0.999, "fp16": 0.995}
-"""Smallest share of pixels whose class must stay, by the type that the weights are stored in."""
+AGREEMENT = {"fp32": 0.999, "fp16": 0.995, "int8": 0.0}
+"""Smallest share of pixels whose class must stay, by the type that the weights are stored in; the
+bar of int8 is its mIoU."""
 
 FORMATS = ("torch", *WRITERS)
 
@@ -50,6 +54,8 @@ def export(
     precision: Precision = "fp32",
     size: Size | None = None,
     dataset: Dataset | None = None,
+    calibration: Iterable[Image] = (),
+    max_drop: float = 1.0,
     report: Callable[[str], None] = print,
 ) -> Bundle:
     """Write a bundle with graphs for other engines, each compared with torch.
@@ -60,26 +66,34 @@ def export(
         formats: Any of ``FORMATS``; "torch" is the weights alone, "onnx-mask" a graph that ends in
             masks of its input's size, for consumers that want one file.
         images: (H, W, C) images to compare on, at least one.
-        precision: Type the weights are stored in; arithmetic is float32 either way.
+        precision: Type the weights are stored in; arithmetic is float32 but for int8, which only
+            graphs have (``weights.safetensors`` stays float32).
         size: (height, width) of the graphs that take one size only, multiples of 32; None: what
             the resize rule makes of the first image of ``dataset``, or else of a square.
         dataset: Labelled images, on which the difference of the mIoU is measured as well.
+        calibration: (H, W, C) images that int8's ranges are taken from, such as 64 that the model
+            was trained on; each is resized and dropped before the next is asked for.
+        max_drop: Most points of mIoU that int8 may lose.
         report: Takes one line about each graph.
 
     Returns:
         The new bundle.
 
     Raises:
-        InputError: ``out`` exists, an unknown format or size, a package that is missing, or a graph
-            that does not agree with torch.
+        InputError: ``out`` exists, an unknown format or size, a package that is missing, a graph
+            that does not agree with torch, or int8 without images or with too great a loss.
     """
-    _check_formats(formats)
+    _check_formats(formats, precision)
     if out.exists():
         raise InputError(f"{out}: exists already; export into a new folder")
     if size is None:
         image = (512, 512) if dataset is None else (images[0].shape[0], images[0].shape[1])
         size = bundle.metadata.resize.network_size(image)
     reference = open_runtime(bundle, "torch", device="cpu")
+    batches = None
+    if precision == "int8":
+        batches = calibration_batches(calibration, bundle.metadata)
+        precision = "fp32"  # of the weights, and of the graphs to begin with
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -90,11 +104,16 @@ def export(
         folder.mkdir()
         network = Network(reference, _write_weights(bundle, precision, folder), precision, size)
         written = [name for name in dict.fromkeys(formats) if name in WRITERS]
-        graphs = {name: WRITERS[name](network, folder) for name in written}
+        graphs = {
+            name: WRITERS[name](network, folder)
+            if batches is None
+            else quantize(name, network, folder, batches)
+            for name in written
+        }
         metadata = dataclasses.replace(network.metadata, graphs=graphs)
         draft = write_metadata(folder, metadata)
         proofs = {
-            name: _prove(draft, name, reference, images, dataset, report)
+            name: _prove(draft, name, reference, images, dataset, max_drop, report)
             for name in metadata.graphs
         }
         graphs = {
@@ -125,17 +144,24 @@ def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) ->
     return [np.resize(scene, (*scene.shape[:2], channels)) for scene in scenes]
 
 
-def _check_formats(formats: Sequence[str]) -> None:
+def _check_formats(formats: Sequence[str], precision: Precision) -> None:
     lines = []
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"formats: no format '{name}'{did_you_mean(name, FORMATS)}")
-        missing = [p for p in PACKAGES.get(name, ()) if importlib.util.find_spec(p) is None]
+        if precision == "int8" and name not in QUANTIZERS:
+            raise InputError(
+                f"formats: '{name}' has no int8 form, only {', '.join(QUANTIZERS)}; export it apart"
+            )
+        missing = [p for p in PACKAGES.get(name, ()) if find_spec(p) is None]
         if missing:
             extra = EXTRAS.get(name, name)
             lines.append(
                 f"formats: '{name}' needs {' and '.join(missing)}: pip install 'topseg[{extra}]'"
             )
+        if precision == "int8" and any(find_spec(p) is None for p in INT8_PACKAGES.get(name, ())):
+            needs = " and ".join(INT8_PACKAGES[name])
+            lines.append(f"formats: '{name}' in int8 needs {needs}: pip install 'topseg[int8]'")
     if lines:
         raise InputError("\n".join(lines))
 
@@ -164,12 +190,14 @@ def _prove(
     reference: Runtime,
     images: Sequence[Image],
     dataset: Dataset | None,
+    max_drop: float,
     report: Callable[[str], None],
 ) -> Proof | None:
     """Run a graph on its own engine beside torch.
 
     Raises:
-        InputError: They give other masks on more pixels than ``AGREEMENT`` allows.
+        InputError: They give other masks on more pixels than ``AGREEMENT`` allows, or int8 loses
+            more than ``max_drop`` points of mIoU.
     """
     graph = bundle.metadata.graphs[name]
     try:
@@ -194,6 +222,12 @@ def _prove(
         reference.fixed_size = fixed  # both make their masks at the same size
         scores = [evaluate(Predictor(engine), dataset).miou for engine in (runtime, reference)]
         difference = scores[0] - scores[1]
+        if graph.quantization and -100 * difference > max_drop:
+            raise InputError(
+                f"{name}: int8 loses {-100 * difference:.2f} points of mIoU ({scores[1]:.2%} -> "
+                f"{scores[0]:.2%}), expected at most {max_drop:g}; calibrate on more or other "
+                f"images (got {graph.quantization.calibration_images}), or allow it with --max-drop"
+            )
     proof = Proof(
         runtime=engine_version(name if name in ENGINES else "onnx"),
         images=comparison.images,
@@ -208,6 +242,10 @@ def _prove(
         + ("" if graph.tail else f", logits within {proof.max_abs_difference:.1e}")
         + miou
     )
+    if graph.quantization:
+        report(f"{name}: {describe(graph.quantization)}")
+        if difference is None:
+            report(f"{name}: mIoU not measured, so nothing bounds its loss: give labelled data")
     return proof
 
 

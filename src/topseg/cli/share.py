@@ -39,10 +39,12 @@ def export(
     *,
     out: Path,
     formats: Annotated[tuple[str, ...], MANY] = ("onnx",),
-    precision: Literal["fp32", "fp16"] = "fp32",
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
     size: str | None = None,
     tail: Literal["outside", "graph"] = "outside",
     data: Path | None = None,
+    calibration: Path | None = None,
+    max_drop: float = 1.0,
 ) -> None:
     """Write a bundle with graphs for other engines, each compared with torch on its own engine.
 
@@ -51,21 +53,30 @@ def export(
         out: The bundle to make.
         formats: Any of torch, onnx, openvino, litert, executorch, ncnn, mnn, coreml, web (a folder
             that any web server can show).
-        precision: Type the weights are stored in; arithmetic is float32 either way.
+        precision: Type the weights are stored in; int8 computes in it as well (onnx, openvino).
         size: Height x width of the graphs that take one size only, such as 512x704; if not given,
             of the first image of the data, or a square, by the model's resize rule.
         tail: "graph" writes one more ONNX file that ends in masks, for consumers that want that.
         data: A data set to compare the mIoU on as well (dataset.yaml, recipe or folder).
+        calibration: A folder of images to find int8's ranges on; if not given, the training split
+            of the data.
+        max_drop: Most points of mIoU that int8 may lose; above, nothing is written.
     """
     from topseg.data.dataset import open_dataset
     from topseg.exporting import export, proof_images
     from topseg.geometry import parse_size
     from topseg.hub import open_model
+    from topseg.quantization import calibration_images
     from topseg.recipe import read_data
     from topseg.serve.page import write_page
 
     bundle = open_model(model)
-    dataset = open_dataset(read_data(data), "val") if data is not None else None
+    channels, scale = bundle.metadata.model.in_channels, bundle.metadata.input.scale
+    config = read_data(data) if data is not None else None
+    dataset = open_dataset(config, "val", channels=channels, scale=scale) if config else None
+    source = None
+    if precision == "int8":
+        source = calibration or (open_dataset(config, "train") if config else None)
     graphs = [name for name in formats if name != "web"]
     graphs += ["onnx"] if "web" in formats and "onnx" not in graphs else []
     graphs += ["onnx-mask"] if tail == "graph" else []
@@ -78,6 +89,8 @@ def export(
         precision=precision,
         size=parse_size(size) if size else None,
         dataset=dataset,
+        calibration=calibration_images(source, channels, scale) if source else (),
+        max_drop=max_drop,
     )
     if "web" in formats:
         write_page({out.name: made}, out / "web")

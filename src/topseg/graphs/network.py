@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx
     from torch import Tensor
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 class Network:

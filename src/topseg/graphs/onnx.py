@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import logging
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +69,7 @@ def trace_onnx(module: nn.Module, channels: int, output: str) -> onnx.ModelProto
         )
     assert program is not None
     graph: onnx.ModelProto = program.model_proto
+    _name_nodes(graph)
     _strip(graph)
     names = {"images": ("batch", "height", "width"), "masks": ("batch", "height", "width")}
     for value in (*graph.graph.input, *graph.graph.output):
@@ -74,6 +78,19 @@ def trace_onnx(module: nn.Module, channels: int, output: str) -> onnx.ModelProto
             if name is not None:
                 dimension.dim_param = name
     return graph
+
+
+def _name_nodes(graph: onnx.ModelProto) -> None:
+    """Name every node by its module and operator, such as ``decode_head.conv_seg/Conv``."""
+    count: Counter[str] = Counter()
+    for node in graph.graph.node:
+        notes = {note.key: note.value for note in node.metadata_props}
+        scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]"))
+        # The last is the node itself; a number leads, the network's place behind Normalize.
+        module = re.sub(r"^.*?\d+\.?", "", scopes[-2]) if len(scopes) > 1 else ""
+        name = f"{module}/{node.op_type}" if module else node.op_type
+        count[name] += 1
+        node.name = f"{name}_{count[name]}" if count[name] > 1 else name
 
 
 def _strip(graph: onnx.ModelProto) -> None:

@@ -1,0 +1,141 @@
+"""Quantisation: a graph in int8, beside the float graph that it was made from.
+
+The float graph is written first, quantised as a file, and raced against: both run in turn on the
+same image, so that a busy machine slows both alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from topseg.bundle import Bundle, Graph, Metadata, Quantization
+from topseg.data.dataset import Dataset
+from topseg.errors import InputError
+from topseg.files import find_images
+from topseg.geometry import Size
+from topseg.graphs import WRITERS, Network
+from topseg.graphs.int8 import QUANTIZERS, Batch
+from topseg.images import Image, read_image
+from topseg.runtimes import Runtime, check_images, open_runtime
+
+CALIBRATION = 64
+"""Images that the ranges of int8 are taken from."""
+
+_REPEATS = 20
+
+
+def quantize(name: str, network: Network, folder: Path, batches: Sequence[Batch]) -> Graph:
+    """Write one format's graph in int8.
+
+    Args:
+        name: Of ``QUANTIZERS``.
+        network: The network, its precision fp32.
+        folder: Where the graph goes.
+        batches: Images (1, H, W, C) to calibrate on; :func:`calibration_batches` makes them.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        aside = Path(temporary)
+        plain = WRITERS[name](network, aside)
+        if plain.fixed_size is not None:
+            batches = [_resized(batch[0], plain.fixed_size) for batch in batches]
+        layers = QUANTIZERS[name](aside / plain.file, folder / plain.file, batches)
+        graph = dataclasses.replace(plain, precision="int8")
+        engines = [_open(network, name, aside, plain), _open(network, name, folder, graph)]
+        before, after = _race(engines, batches[0])
+        quantization = Quantization(
+            calibration_images=len(batches),
+            float_layers=layers,
+            bytes=_size(folder / graph.file),
+            float_bytes=_size(aside / graph.file),
+            network_size=(batches[0].shape[1], batches[0].shape[2]),
+            network_ms=after,
+            float_network_ms=before,
+        )
+    return dataclasses.replace(graph, quantization=quantization)
+
+
+def calibration_images(
+    source: Dataset | Path, channels: int = 3, scale: float | None = None
+) -> Iterator[Image]:
+    """Give at most ``CALIBRATION`` images, spread evenly, always the same.
+
+    Args:
+        source: A data set (its masks are not used), or a folder of images.
+        channels: Channels of an image.
+        scale: Factor from 16-bit values to 0..255.
+
+    Raises:
+        InputError: A folder without images, or a file that cannot be read.
+    """
+    if isinstance(source, Dataset):
+        files = [source.paths(index)[0] for index in range(len(source))]
+    else:
+        files = find_images(source)
+        if not files:
+            raise InputError(f"{source}: no images in this folder to calibrate on")
+    chosen = np.linspace(0, len(files) - 1, min(CALIBRATION, len(files))).round().astype(int)
+    return (read_image(files[i], channels, scale) for i in chosen)
+
+
+def calibration_batches(images: Iterable[Image], metadata: Metadata) -> list[Batch]:
+    """Bring each image to the network's size for it, (1, H, W, C).
+
+    Raises:
+        InputError: There are no images, or one has other channels.
+    """
+    rule = metadata.resize
+    batches = [_resized(one, rule.network_size((one.shape[0], one.shape[1]))) for one in images]
+    if not batches:
+        raise InputError(
+            "precision int8: no images to calibrate on; give --data, whose training split is used, "
+            "or a folder of images with --calibration"
+        )
+    for batch in batches:
+        check_images(batch, metadata)
+    return batches
+
+
+def describe(quantization: Quantization) -> str:
+    """Say in one line what int8 changed."""
+    q = quantization
+    height, width = q.network_size
+    return (
+        f"int8 from {q.calibration_images} images, {q.bytes / 1e6:.1f} MB instead of "
+        f"{q.float_bytes / 1e6:.1f}, network {q.network_ms:.1f} ms instead of "
+        f"{q.float_network_ms:.1f} ({q.network_ms / q.float_network_ms:.2f} times) at "
+        f"{height}x{width} on one thread, {len(q.float_layers)} layers left in float"
+    )
+
+
+def _resized(image: Image, size: Size) -> Batch:
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8).reshape(1, *size, -1)
+
+
+def _open(network: Network, name: str, folder: Path, graph: Graph) -> Runtime:
+    metadata = dataclasses.replace(network.metadata, graphs={name: graph})
+    return open_runtime(Bundle(folder, metadata), name, device="cpu", threads=1)
+
+
+def _race(engines: Sequence[Runtime], batch: Batch) -> tuple[float, ...]:
+    """Give each engine's median time for a batch in milliseconds, on one thread."""
+    times = np.empty((_REPEATS + 1, len(engines)))
+    for row in times:
+        for lane, engine in enumerate(engines):
+            start = time.perf_counter()
+            engine(batch)
+            row[lane] = time.perf_counter() - start
+    return tuple(float(ms) for ms in np.median(times[1:], axis=0) * 1000)  # the first warms up
+
+
+def _size(graph: Path) -> int:
+    """Bytes of a graph, and of the file with its weights where they are apart (OpenVINO)."""
+    files = (graph, graph.with_suffix(".bin"))
+    return sum(file.stat().st_size for file in files if file.is_file())
