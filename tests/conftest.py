@@ -128,6 +128,7 @@ def exported(trained: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundl
     pytest.importorskip("onnxscript")
     formats = ["onnx", "onnx-mask"]
     formats += ["openvino"] if importlib.util.find_spec("openvino") else []
+    formats += ["mnn"] if importlib.util.find_spec("MNN") else []
     images = [np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8) for i in range(3)]
     out = tmp_path_factory.mktemp("exported") / "golden-tiny"
     return export(trained, out, formats, images=images, report=lambda line: None)

@@ -41,7 +41,7 @@ def test_bundle_is_readable_and_names_no_machine(exported: Bundle) -> None:
     assert str(Path(exporting.__file__).parents[2]).encode() not in graph
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "mnn"])
 def test_engines_predict_as_torch_does(exported: Bundle, name: str) -> None:
     if name not in exported.metadata.graphs:
         pytest.skip(f"{name} is not installed")
@@ -131,7 +131,7 @@ def test_metadata_is_complete(exported: Bundle) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "mnn"])
 def test_graph_of_another_model_is_refused(exported: Bundle, tmp_path: Path, name: str) -> None:
     if name not in exported.metadata.graphs:
         pytest.skip(f"{name} is not installed")
@@ -146,7 +146,7 @@ def test_graph_of_another_model_is_refused(exported: Bundle, tmp_path: Path, nam
         open_runtime(Bundle(exported.folder, metadata), name)
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "mnn"])
 def test_graph_of_a_fixed_size_names_it(exported: Bundle, name: str) -> None:
     if name not in exported.metadata.graphs:
         pytest.skip(f"{name} is not installed")
@@ -158,7 +158,7 @@ def test_graph_of_a_fixed_size_names_it(exported: Bundle, name: str) -> None:
         runtime(np.zeros((1, 64, 64, 3), np.uint8))
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "mnn"])
 def test_damaged_graph_is_refused(exported: Bundle, tmp_path: Path, name: str) -> None:
     if name not in exported.metadata.graphs:
         pytest.skip(f"{name} is not installed")

@@ -15,7 +15,7 @@ from topseg.graphs import PACKAGES
 from topseg.hub import load
 from topseg.runtimes import Runtime, open_runtime
 
-FIXED = {"litert": "ai_edge_litert", "executorch": "executorch"}
+FIXED = {"litert": "ai_edge_litert", "executorch": "executorch", "ncnn": "ncnn"}
 """The runtimes and their packages."""
 SIZE = (64, 96)
 

@@ -53,7 +53,7 @@ def predict(
         color: Write the mask in colours as well.
         probability: Write the winning class's probability as well (8-bit grey PNG).
         probabilities: Write every class's probability as well (NumPy archive).
-        runtime: The engine: auto, onnx, openvino, litert, executorch, torch.
+        runtime: The engine: auto, onnx, openvino, litert, executorch, ncnn, mnn, coreml, torch.
         device: Where to run.
         threads: CPU threads of each worker.
         workers: Images at a time, each on an engine of its own; as many as use all cores if not
@@ -165,7 +165,7 @@ def tile(
         out: Folder for the masks (TIFF with palette); sub-folders are mirrored.
         size: Height x width of the tiles in multiples of 64; 512x512 if not given, or the only size
             that the graph takes.
-        runtime: The engine: auto, onnx, openvino, litert, executorch, torch.
+        runtime: The engine: auto, onnx, openvino, litert, executorch, ncnn, mnn, coreml, torch.
         device: Where to run.
         threads: CPU threads of each worker.
         workers: Tiles at a time, each on an engine of its own; as many as use all cores if not
@@ -236,7 +236,7 @@ def evaluate(
         protocol: direct; reference: PaddleSeg's interpolation and counting; network: at the
             network's resolution, which is not comparable with the others.
         json: Write the scores to this file as well.
-        runtime: The engine: auto, onnx, openvino, litert, executorch, torch.
+        runtime: The engine: auto, onnx, openvino, litert, executorch, ncnn, mnn, coreml, torch.
         device: Where to run.
         threads: CPU threads.
     """

@@ -48,8 +48,8 @@ class MnnRuntime:
                     str(path), ["images"], ["logits"], runtime_manager=self._manager
                 )
                 logits = self._run(black)
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"{path}: MNN cannot load it ({error}); export it again") from None
+        except (RuntimeError, SystemError):
+            raise InputError(f"{path}: MNN cannot load it; export it again") from None
         check_graph(path, self.metadata, (None, None, None, channels), logits.shape)
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:

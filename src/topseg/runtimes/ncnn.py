@@ -45,8 +45,7 @@ class NcnnRuntime:
         options.use_bf16_storage = False
         if threads is not None:
             options.num_threads = threads
-        # ncnn does not notice weights that end too early.
-        if not weights.is_file() or self._net.load_param(str(path)):
+        if self._net.load_param(str(path)):
             raise InputError(f"{path}: ncnn cannot load it; export the model again")
         if self._net.load_model(str(weights)):
             raise InputError(f"{weights}: ncnn cannot load it; export the model again")
