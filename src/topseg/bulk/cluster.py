@@ -57,7 +57,8 @@ class RayCluster:
 
         Args:
             open_predictor: Opens the model on a worker; travels by pickle.
-            address: The cluster's, as for ``ray.init``; None takes RAY_ADDRESS or this machine.
+            address: The cluster's, as for ``ray.init``; None takes RAY_ADDRESS, else
+                starts one on this machine.
             workers: At most how many; None for one on every GPU, or as many as the CPUs allow.
             threads: CPUs of each.
             cuda: Whether each needs a share of a GPU; several share one where there are more
@@ -70,12 +71,15 @@ class RayCluster:
         import ray.data
 
         self._ray = ray
+        # Said outright: left to itself Ray would also look for a cluster of this machine's, and
+        # wait long for one that is gone.
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         try:
             _knock(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
             what = str(error).strip().partition("\n")[0]
-            raise InputError(f"ray: cannot join {address or 'a cluster'} ({what})") from None
+            raise InputError(f"ray: cannot join {address} ({what})") from None
         try:
             self._open = open_predictor
             self._needs, self._workers = _share(workers, threads, cuda)
@@ -143,9 +147,9 @@ class _Worker:
         return line
 
 
-def _knock(address: str | None) -> None:
+def _knock(address: str) -> None:
     """See that somebody listens: Ray itself would try for many minutes."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), _PATIENCE).close()
 
