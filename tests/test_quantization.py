@@ -14,6 +14,7 @@ from topseg.drawing import picture_jpeg
 from topseg.errors import InputError
 from topseg.exporting import export
 from topseg.files import write_bytes
+from topseg.graphs import PACKAGES as GRAPH_PACKAGES
 from topseg.graphs.int8 import PACKAGES, QUANTIZERS
 from topseg.predict import Predictor
 from topseg.quantization import CALIBRATION, calibration_batches, calibration_images
@@ -69,6 +70,22 @@ def test_graph_follows_torch_at_any_size(bundle: Bundle, name: str) -> None:
     engine, torch = (open_runtime(bundle, one, device="cpu") for one in (name, "torch"))
     images = np.random.default_rng(5).integers(0, 256, (2, 96, 160, 3), np.uint8)
     found, expected = engine(images), torch(images)
+    assert np.abs(found - expected).max() > 0  # it is another graph
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_litert_still_answers_in_float(trained: Bundle, tmp_path: Path) -> None:
+    for package in (*GRAPH_PACKAGES["litert"], *PACKAGES["litert"], "ai_edge_litert"):
+        pytest.importorskip(package)
+    made = quantized(trained, tmp_path / "out", ["litert"], size=(64, 96))
+    graph = made.metadata.graphs["litert"]
+    assert graph.quantization is not None
+    assert graph.quantization.network_size == graph.fixed_size == (64, 96)
+    engine = open_runtime(made, "litert", device="cpu")
+    torch = open_runtime(made, "torch", device="cpu")
+    image = photos(1)[0][None]
+    found, expected = engine(image), torch(image)
+    assert found.dtype == np.float32
     assert np.abs(found - expected).max() > 0  # it is another graph
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
 
@@ -142,7 +159,9 @@ def test_bad_requests_are_refused(
         quantized(trained, out, ["onnx"], calibration=[])
     with pytest.raises(InputError, match=r"expected \(batch, height, width, 3\)"):
         quantized(trained, out, ["onnx"], calibration=[photos(1)[0][..., :1]])
-    with pytest.raises(InputError, match="'onnx-mask' has no int8 form, only onnx"):
+    with pytest.raises(
+        InputError, match="'onnx-mask' has no int8 form, only onnx, openvino, litert"
+    ):
         quantized(trained, out, ["onnx-mask"])
     found = exporting.find_spec
     monkeypatch.setattr(exporting, "find_spec", lambda n: None if n == "nncf" else found(n))
@@ -164,7 +183,7 @@ def test_calibration_images_are_spread_evenly(tmp_path: Path) -> None:
 
 
 def test_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no images in this folder to calibrate on"):
+    with pytest.raises(InputError, match="no images to calibrate on; give a folder"):
         list(calibration_images(tmp_path))
 
 

@@ -161,7 +161,8 @@ def _check_formats(formats: Sequence[str], precision: Precision) -> None:
             )
         if precision == "int8" and any(find_spec(p) is None for p in INT8_PACKAGES.get(name, ())):
             needs = " and ".join(INT8_PACKAGES[name])
-            lines.append(f"formats: '{name}' in int8 needs {needs}: pip install 'topseg[int8]'")
+            extra = "int8" if name == "openvino" else EXTRAS[name]
+            lines.append(f"formats: '{name}' in int8 needs {needs}: pip install 'topseg[{extra}]'")
     if lines:
         raise InputError("\n".join(lines))
 

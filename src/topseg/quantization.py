@@ -77,9 +77,9 @@ def calibration_images(
     if isinstance(source, Dataset):
         files = [source.paths(index)[0] for index in range(len(source))]
     else:
-        files = find_images(source)
+        files = find_images(source) if source.is_dir() else []
         if not files:
-            raise InputError(f"{source}: no images in this folder to calibrate on")
+            raise InputError(f"{source}: no images to calibrate on; give a folder of images")
     chosen = np.linspace(0, len(files) - 1, min(CALIBRATION, len(files))).round().astype(int)
     return (read_image(files[i], channels, scale) for i in chosen)
 

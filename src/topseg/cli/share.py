@@ -53,7 +53,8 @@ def export(
         out: The bundle to make.
         formats: Any of torch, onnx, openvino, litert, executorch, ncnn, mnn, coreml, web (a folder
             that any web server can show).
-        precision: Type the weights are stored in; int8 computes in it as well (onnx, openvino).
+        precision: Type the weights are stored in; int8 computes in it as well (onnx, openvino,
+            litert).
         size: Height x width of the graphs that take one size only, such as 512x704; if not given,
             of the first image of the data, or a square, by the model's resize rule.
         tail: "graph" writes one more ONNX file that ends in masks, for consumers that want that.

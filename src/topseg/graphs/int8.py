@@ -3,7 +3,7 @@
 Weights have a scale a channel and 7 bits: two products of 8 bits overflow the 16-bit sum of
 processors without VNNI, silently. A range is the mean over the images of each one's extremes, which
 a single odd image cannot stretch. What stays in float is what gained no speed or lost accuracy;
-``docs/export.md`` has the figures.
+``docs/int8.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topseg.graphs.litert import quantize_litert
 from topseg.runtimes.quiet import quiet
 
 Batch = NDArray[np.uint8]
@@ -112,10 +113,11 @@ def quantize_openvino(source: Path, target: Path, batches: Sequence[Batch]) -> t
 QUANTIZERS: dict[str, Callable[[Path, Path, Sequence[Batch]], tuple[str, ...]]] = {
     "onnx": quantize_onnx,
     "openvino": quantize_openvino,
+    "litert": quantize_litert,
 }
 """Every format that has an int8 form, by name."""
 
-PACKAGES = {"openvino": ("nncf",)}
+PACKAGES = {"openvino": ("nncf",), "litert": ("ai_edge_quantizer",)}
 """What must be installed to quantise a format, beside what writes it."""
 
 

@@ -39,6 +39,7 @@ def quantize_litert(source: Path, target: Path, batches: Sequence[Batch]) -> tup
         Names of the layers left in float.
     """
     with quiet():
+        from ai_edge_quantizer.algorithm_manager import AlgorithmName
         from ai_edge_quantizer.qtyping import TFLOperationName
         from ai_edge_quantizer.quantizer import Quantizer
 
@@ -48,6 +49,11 @@ def quantize_litert(source: Path, target: Path, batches: Sequence[Batch]) -> tup
             operation_name=TFLOperationName.ALL_SUPPORTED,
             activation_num_bits=8,
             weight_num_bits=8,
+        )
+        quantizer.update_quantization_recipe(  # the logits stay float32, as every graph's are
+            regex=".*",
+            operation_name=TFLOperationName.OUTPUT,
+            algorithm_key=AlgorithmName.NO_QUANTIZE,
         )
         images = [{"args_0": batch} for batch in batches]
         ranges = quantizer.calibrate({"serving_default": images}, num_threads=1)
