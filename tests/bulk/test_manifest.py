@@ -1,5 +1,6 @@
 """Runs that are broken off, repeated, divided or changed: each image is done once and rightly."""
 
+import io
 import json
 import os
 import signal
@@ -219,6 +220,15 @@ def test_killed_in_the_middle(trained: Bundle, folder: Path, out: Path) -> None:
     assert {name: (out / f"{name}.png").stat() for name in noted} == before
     lines = _lines(out / "manifest.jsonl")
     assert sorted(line["output"] for line in lines) == [name.removesuffix(".png") for name in names]
+
+
+def test_list_from_standard_input(
+    trained: Bundle, folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"03.png\n05.png\n")))
+    monkeypatch.chdir(folder)
+    assert main(["predict", str(trained.folder), "-", "--out", str(out)]) == 0
+    assert set(_masks(out)) == {"03.png", "05.png"}
 
 
 def test_exit_code_of_a_run_with_failures(

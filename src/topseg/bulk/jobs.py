@@ -96,7 +96,7 @@ def find_jobs(
 
 def _expand(given: Path, out: Path) -> Iterator[Job]:
     """Turn one input into the images it stands for."""
-    if str(given) == "-":
+    if str(given) in ("-", "/dev/stdin"):
         yield from _listed(sys.stdin.buffer, "", "standard input")
     elif given.is_dir():
         images = find_images(given)

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--offline" in words:
         os.environ["TOPSEG_OFFLINE"] = "1"
     words = [word for word in words if word not in ("--debug", "--offline")]
+    # A hyphen alone would be taken for an option.
+    words = ["/dev/stdin" if word == "-" else word for word in words]
     if "auto" in words[1:] and words[(at := words.index("auto")) - 1] == "--resume":
         words[at - 1 : at + 1] = ["--resume-auto"]  # a flag that may have a word after it
     try:
