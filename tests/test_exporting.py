@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from topseg import exporting
-from topseg.bundle import Bundle, Metadata, read_bundle
+from topseg.bundle import Bundle, Graph, Metadata, read_bundle
 from topseg.errors import InputError
 from topseg.exporting import export, proof_sizes
 from topseg.geometry import ResizeRule
+from topseg.graphs import Network
 from topseg.hub import load
-from topseg.runtimes import onnx, open_runtime
+from topseg.runtimes import UnavailableError, onnx, open_runtime
 from topseg.runtimes.onnx import OnnxRuntime
 from topseg.upsample import upsample_argmax
 
@@ -99,7 +100,7 @@ def test_missing_engine_is_said_not_hidden(
     trained: Bundle, exported: Bundle, tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(bundle: Bundle, name: str) -> None:
-        raise InputError("the package is not installed")
+        raise UnavailableError("the package is not installed")
 
     monkeypatch.setattr(exporting, "_open", refuse)
     monkeypatch.setitem(exporting.WRITERS, "onnx", lambda n, f: exported.metadata.graphs["onnx"])
@@ -108,6 +109,19 @@ def test_missing_engine_is_said_not_hidden(
     assert bundle.metadata.graphs["onnx"].proof is None
     assert lines == ["onnx: not verified (the package is not installed)"]
     assert "| not verified |" in (bundle.folder / "README.md").read_text()
+
+
+def test_a_graph_that_does_not_load_is_refused(
+    trained: Bundle, tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_nonsense(network: Network, folder: Path) -> Graph:
+        (folder / "model.onnx").write_bytes(b"no graph")
+        return Graph(file="model.onnx")
+
+    monkeypatch.setitem(exporting.WRITERS, "onnx", write_nonsense)
+    with pytest.raises(InputError, match=r"model\.onnx"):
+        export(trained, tmp_path / "b", ["onnx"], images=images)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_requests_are_refused(exported: Bundle, tmp_path: Path, images: list) -> None:

@@ -15,7 +15,7 @@ import topseg
 ROOT = Path(topseg.__file__).parent
 
 FLOORS = [  # from the ground up; a module may import its own package and lower floors
-    {"errors"},
+    {"errors", "stop"},
     {"config", "files", "published"},
     {"geometry", "labels"},
     {"downloads", "images", "video"},

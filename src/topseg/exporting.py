@@ -33,7 +33,7 @@ from topseg.graphs.int8 import PACKAGES as INT8_PACKAGES
 from topseg.graphs.int8 import QUANTIZERS
 from topseg.predict import Predictor
 from topseg.quantization import calibration_batches, describe, quantize
-from topseg.runtimes import ENGINES, Runtime, engine_version, open_runtime
+from topseg.runtimes import ENGINES, Runtime, UnavailableError, engine_version, open_runtime
 from topseg.upsample import upsample_argmax
 
 Image = NDArray[np.uint8]
@@ -203,7 +203,7 @@ def _prove(
     graph = bundle.metadata.graphs[name]
     try:
         runtime = _open(bundle, name)
-    except InputError as error:
+    except UnavailableError as error:
         report(f"{name}: not verified ({error})")
         return None
     fixed = graph.fixed_size

@@ -7,9 +7,7 @@ counts as dropped. Frames are held few at a time, so memory is flat however long
 
 from __future__ import annotations
 
-import contextlib
 import re
-import signal
 import threading
 import time
 from collections import deque
@@ -27,6 +25,7 @@ from topseg.drawing import Share
 from topseg.errors import InputError
 from topseg.files import atomic_path
 from topseg.predict import Prediction, Predictor
+from topseg.stop import StopSignal
 from topseg.tta import Logits
 from topseg.upsample import upsample_argmax
 from topseg.video import VideoReader, VideoWriter, container_for, shown, to_image
@@ -163,9 +162,12 @@ def _predict(
     reader = VideoReader(source)
     path = stem.with_name(f"{stem.name}_overlay{_SUFFIXES[container_for(reader)]}")
     comment = f"topseg overlay, {state.settings or 'every frame'}"
-    with _Mailbox(reader, state) as box, _signals(box), atomic_path(path) as temporary:
+    box = _Mailbox(reader, state)
+    with box, StopSignal(box.stop) as stop, atomic_path(path) as temporary:
         writer, past, told = VideoWriter(temporary, reader, comment), None, state.start
         for number, item, arrived in box:
+            if stop.code:
+                break
             if number is None:
                 writer.copy(item)
                 continue
@@ -186,6 +188,7 @@ def _predict(
                 told = now
                 report(state)
         state.fault, state.damaged = reader.fault, reader.damaged
+        state.code = stop.code
         if state.code and not state.frames:
             raise KeyboardInterrupt
         if not state.frames:
@@ -228,7 +231,7 @@ class _Mailbox:
                 self._changed.wait_for(lambda: self._items or self._stopped)
                 if self._error:
                     raise self._error
-                if self.state.code or not self._items:
+                if not self._items:
                     return
                 item = self._items.popleft()
                 self._changed.notify_all()
@@ -265,27 +268,6 @@ class _Mailbox:
                 self._items = deque(kept)
             self._items.append(item)
             self._changed.notify_all()
-
-
-@contextlib.contextmanager
-def _signals(box: _Mailbox) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the video between two frames; a second Ctrl-C ends at once."""
-
-    def note(number: int, frame: object) -> None:
-        if box.state.code and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        box.state.code = 128 + number
-        box.stop()
-
-    if threading.current_thread() is not threading.main_thread():  # only there can it be asked for
-        yield
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _blend(past: Logits | None, logits: Logits, smooth: float) -> Logits:

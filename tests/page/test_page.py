@@ -23,7 +23,7 @@ def bundle(trained: Bundle, tmp_path: Path) -> Bundle:
     shutil.copytree(trained.folder, folder)
     (folder / "model.onnx").write_bytes(b"graph")
     graphs = {"onnx": Graph(file="model.onnx")}
-    recipe = {"data": {"root": "/home/someone"}}
+    recipe = {"data": {"root": "/srv/private"}}
     metadata = dataclasses.replace(trained.metadata, graphs=graphs, recipe=recipe)
     return write_metadata(folder, metadata)
 
@@ -67,7 +67,7 @@ def test_files_of_the_service(bundle: Bundle, copied: Path) -> None:
 def test_metadata_tells_nothing_of_the_training_machine(bundle: Bundle, copied: Path) -> None:
     metadata = page_files({"m": bundle}, server=True)["models/m/metadata.json"]
     assert isinstance(metadata, bytes)
-    assert b"/home/someone" not in metadata
+    assert b"/srv/private" not in metadata
     assert json.loads(metadata)["classes"] == list(bundle.metadata.classes)
 
 

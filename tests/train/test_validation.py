@@ -13,8 +13,8 @@ from topseg.data.dataset import open_dataset
 from topseg.hub import load, open_model
 from topseg.recipe import Recipe
 from topseg.runtimes.torch import open_torch
+from topseg.stop import StopSignal
 from topseg.train.distributed import World
-from topseg.train.stop import StopSignal
 from topseg.train.trainer import train
 from topseg.train.validation import draw_samples, validate
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
-import logging
 import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topseg.bundle import Graph
 from topseg.graphs.network import Network
+from topseg.runtimes.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -57,7 +53,7 @@ def trace_onnx(module: nn.Module, channels: int, output: str) -> onnx.ModelProto
 
     # Unequal sides and a batch of two, so that the tracer takes no two sizes for one.
     example = torch.zeros(2, 256, 320, channels, dtype=torch.uint8)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             module.eval(),
             (example,),
@@ -120,17 +116,3 @@ def _stored_in_half(graph: onnx.ModelProto) -> onnx.ModelProto:
     del half.graph.node[:]
     half.graph.node.extend(nodes)
     return half
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress marks and advice off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -6,7 +6,9 @@ a number has the same meaning in training, after export and on a server.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,10 @@ from numpy.typing import NDArray
 from topseg.bundle import Bundle, Graph, Metadata
 from topseg.errors import InputError, did_you_mean
 from topseg.geometry import Size
+
+# ONNX Runtime's builds since 1.29 send usage data to their maker, unless told not to before the
+# import, which quantisation does too.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class Runtime(Protocol):
@@ -72,6 +78,21 @@ ENGINES = {
 }
 """The distribution that a runtime's version is read from."""
 
+_CLASSES = {
+    "onnx": "OnnxRuntime",
+    "openvino": "OpenVinoRuntime",
+    "litert": "LiteRtRuntime",
+    "executorch": "ExecuTorchRuntime",
+    "ncnn": "NcnnRuntime",
+    "mnn": "MnnRuntime",
+    "coreml": "CoreMlRuntime",
+}
+"""A runtime's class in the file of its name."""
+
+
+class UnavailableError(InputError):
+    """This machine cannot run an engine, or has not got it installed."""
+
 
 def runs_here(name: str) -> bool:
     """Whether this kind of machine can run an engine at all."""
@@ -96,8 +117,8 @@ def open_runtime(
         threads: CPU threads of the network; None leaves the engine's default.
 
     Raises:
-        InputError: No such runtime or device, its package is not installed, or the bundle has no
-            graph for it.
+        InputError: No such runtime or device, the bundle has no graph for it, or it does not load.
+        UnavailableError: Its package is not installed, or cannot run on this machine.
     """
     graphs = bundle.metadata.graphs
     if name == "auto":
@@ -113,44 +134,20 @@ def open_runtime(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("topseg"):
             raise
-        raise InputError(
+        raise UnavailableError(
             f"runtime {name}: the package '{error.name}' is not installed; {RUNTIMES[name]}"
         ) from None
 
 
 def _open(bundle: Bundle, name: str, device: str, threads: int | None) -> Runtime:
     """Import an engine's file only here, where it is wanted."""
-    if name == "onnx":
-        from topseg.runtimes.onnx import OnnxRuntime
+    if name == "torch":
+        from topseg.runtimes.torch import open_torch
 
-        return OnnxRuntime(bundle, device=device, threads=threads)
-    if name == "openvino":
-        from topseg.runtimes.openvino import OpenVinoRuntime
-
-        return OpenVinoRuntime(bundle, device=device, threads=threads)
-    if name == "litert":
-        from topseg.runtimes.litert import LiteRtRuntime
-
-        return LiteRtRuntime(bundle, device=device, threads=threads)
-    if name == "executorch":
-        from topseg.runtimes.executorch import ExecuTorchRuntime
-
-        return ExecuTorchRuntime(bundle, device=device, threads=threads)
-    if name == "ncnn":
-        from topseg.runtimes.ncnn import NcnnRuntime
-
-        return NcnnRuntime(bundle, device=device, threads=threads)
-    if name == "mnn":
-        from topseg.runtimes.mnn import MnnRuntime
-
-        return MnnRuntime(bundle, device=device, threads=threads)
-    if name == "coreml":
-        from topseg.runtimes.coreml import CoreMlRuntime
-
-        return CoreMlRuntime(bundle, device=device, threads=threads)
-    from topseg.runtimes.torch import open_torch
-
-    return open_torch(bundle, device=device, threads=threads)
+        return open_torch(bundle, device=device, threads=threads)
+    engine = getattr(importlib.import_module(f"topseg.runtimes.{name}"), _CLASSES[name])
+    runtime: Runtime = engine(bundle, device=device, threads=threads)
+    return runtime
 
 
 def check_images(images: NDArray[Any], metadata: Metadata, *, takes_float: bool = False) -> None:

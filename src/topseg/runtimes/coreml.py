@@ -10,7 +10,7 @@ from PIL import Image
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
-from topseg.runtimes import check_fixed, check_images, runs_here
+from topseg.runtimes import UnavailableError, check_fixed, check_images, runs_here
 from topseg.runtimes.quiet import quiet
 
 
@@ -29,12 +29,15 @@ class CoreMlRuntime:
             threads: Left to Core ML, whatever is given.
 
         Raises:
-            InputError: No macOS, another device, or the graph does not load.
+            InputError: Another device, or the graph does not load.
+            UnavailableError: No macOS.
         """
         if device not in ("auto", "cpu"):
             raise InputError(f"device {device}: the coreml runtime has only 'cpu'")
         if not runs_here("coreml"):
-            raise InputError("runtime coreml: Core ML runs on macOS only; take another runtime")
+            raise UnavailableError(
+                "runtime coreml: Core ML runs on macOS only; take another runtime"
+            )
         with quiet():
             import coremltools
         self.metadata = bundle.metadata

@@ -23,8 +23,8 @@ from topseg.data.transforms import sized
 from topseg.errors import InputError
 from topseg.models.pooling import TOKEN_STRIDE
 from topseg.recipe import Recipe
+from topseg.stop import ignore_signals
 from topseg.train.distributed import World
-from topseg.train.stop import ignore_signals
 
 
 class TensorBatch(NamedTuple):

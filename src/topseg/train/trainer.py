@@ -24,6 +24,7 @@ from topseg.data.dataset import Dataset, open_dataset
 from topseg.errors import InputError
 from topseg.models.normalize import Normalize
 from topseg.recipe import Recipe, num_classes_of
+from topseg.stop import StopSignal
 from topseg.train.best import keep_weights, ranked
 from topseg.train.checkpoint import load_checkpoint, prune, save_checkpoint
 from topseg.train.determinism import determinism
@@ -42,7 +43,6 @@ from topseg.train.run import (
 )
 from topseg.train.schedule import learning_rate
 from topseg.train.state import TrainState, seed_torch
-from topseg.train.stop import StopSignal
 from topseg.train.trackers import find_trackers
 from topseg.train.validation import draw_samples, validate
 

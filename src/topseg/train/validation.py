@@ -29,8 +29,8 @@ from topseg.lean import upsampled_cross_entropy
 from topseg.metrics import ConfusionMatrix, Scores
 from topseg.predict import Predictor
 from topseg.runtimes.torch import TorchRuntime
+from topseg.stop import StopSignal
 from topseg.train.distributed import World
-from topseg.train.stop import StopSignal
 
 
 def validate(

@@ -1,4 +1,4 @@
-"""Stop: a signal asks the trainer to finish its step, save and leave.
+"""Stop: a signal asks long work to finish what it is at, save and leave.
 
 Ctrl-C, SIGTERM (``kill``, Kubernetes) and SIGUSR1 (schedulers such as Slurm, ahead of the time
 limit). The exit code is 128 plus the signal's number, as in a shell: 130 after Ctrl-C, 143 after
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -22,8 +23,14 @@ class StopSignal:
         code: The exit code; 0 as long as nothing asked to stop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], None] | None = None) -> None:
+        """Nothing is caught before the block begins.
+
+        Args:
+            then: Called when a signal came, to wake what waits.
+        """
         self.code = 0
+        self._then = then
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
@@ -45,6 +52,8 @@ class StopSignal:
         if self.code and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.code = 128 + number
+        if self._then:
+            self._then()
 
 
 def ignore_signals() -> None:
