@@ -18,7 +18,7 @@ FLOORS = [  # from the ground up; a module may import its own package and lower 
     {"errors", "stop"},
     {"config", "files", "published"},
     {"geometry", "labels"},
-    {"downloads", "images", "video"},
+    {"downloads", "images", "lean_triton", "video"},
     {"rasters"},
     {"bundle", "drawing", "lean", "metrics", "upsample"},
     {"losses"},

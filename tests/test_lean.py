@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 from torch.nn.functional import cross_entropy, interpolate  # noqa: E402
 
+import topseg.lean as lean_module  # noqa: E402
 from topseg.errors import InputError  # noqa: E402
 from topseg.lean import Mining, implementations, upsampled_cross_entropy  # noqa: E402
 
@@ -241,3 +242,34 @@ def test_errors(implementation: str) -> None:
             upsampled_cross_entropy(logits, target, **options)
     with pytest.raises(InputError, match="got 'tensorflow', expected one of"):
         upsampled_cross_entropy(logits, target, implementation="tensorflow")
+
+
+@pytest.mark.parametrize(
+    ("installed", "agrees", "expected"),
+    [(True, True, ("triton", "torch")), (True, False, ("torch",)), (False, True, ("torch",))],
+)
+def test_on_a_gpu_triton_comes_first_where_it_agrees(
+    installed: bool, agrees: bool, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topseg.lean.find_spec", lambda name: installed)
+    monkeypatch.setattr("topseg.lean._triton_agrees", lambda device: agrees)
+    assert implementations("cuda") == expected
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.001, None])
+def test_kernels_that_differ_or_fail_are_not_used(
+    factor: float | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def kernels(job: Any, logits: Tensor, gradient: Tensor, losses: None) -> tuple[Tensor, Tensor]:
+        if factor is None:
+            raise RuntimeError("no C compiler")
+        total, count = lean_module._by_bands(job, logits, gradient, losses)
+        gradient *= factor
+        return total, count
+
+    monkeypatch.setattr(lean_module, "_by_triton", kernels)
+    lean_module._triton_agrees.cache_clear()
+    assert lean_module._triton_agrees("cpu") == (factor == 1)
+    lean_module._triton_agrees.cache_clear()
+    assert ("in torch, not in Triton" in caplog.text) == (factor != 1)
+    assert ("no C compiler" in caplog.text) == (factor is None)

@@ -2,15 +2,19 @@
 
 Interpolation, softmax, loss and gradient of a few pixels at a time happen in the cache, in the
 forward pass; the backward pass only scales. On the CPU the compiled extension does it
-(``native/topseg/loss.hpp``), elsewhere or without it torch, band by band of rows. The options are
-those of ``torch.nn.functional.cross_entropy``; mining hard pixels is that of Shrivastava et al.
-(OHEM, https://arxiv.org/abs/1604.03540) by threshold, as segmentation frameworks do it.
+(``native/topseg/loss.hpp``), on a GPU Triton (``lean_triton.py``), elsewhere or without them torch,
+band by band of rows. The options are those of ``torch.nn.functional.cross_entropy``; mining hard
+pixels is that of Shrivastava et al. (OHEM, https://arxiv.org/abs/1604.03540) by threshold, as
+segmentation frameworks do it.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -42,8 +46,11 @@ def implementations(device: str = "cpu") -> tuple[str, ...]:
     """Name the implementations for a device, the one in use first.
 
     Returns:
-        Some of "avx2", "neon" and "portable" (compiled, on the CPU) and always "torch".
+        Some of "avx2", "neon" and "portable" (compiled, on the CPU) or "triton" (on a GPU, where
+        it is installed and agrees with torch on a small example) and always "torch".
     """
+    if device == "cuda":
+        return ("triton", "torch") if find_spec("triton") and _triton_agrees(device) else ("torch",)
     return (*(_native.paths() if _native and device == "cpu" else ()), "torch")
 
 
@@ -163,6 +170,8 @@ def _run(
     """Give the sum and the count; write the gradient like logits and the losses (B, H, W)."""
     if job.implementation == "torch":
         return _by_bands(job, logits, gradient, losses)
+    if job.implementation == "triton":
+        return _by_triton(job, logits, gradient, losses)
     channels_last = not logits.is_contiguous()
 
     def array(tensor: Tensor | None, last: bool = False) -> Any:
@@ -187,6 +196,50 @@ def _run(
     if not valid:
         raise _not_a_class(job, logits.shape[1])
     return torch.tensor(total, dtype=torch.float64), torch.tensor(count, dtype=torch.float64)
+
+
+@cache
+def _triton_agrees(device: str) -> bool:
+    """Try the kernels once: Triton needs a C compiler, and a GPU that it knows."""
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 19, 3, 5, generator=random).to(device)
+    target = torch.randint(0, 19, (2, 24, 40), generator=random, dtype=torch.int32).to(device)
+    job = _Job(target, 255, None, 0.1, "torch")
+    gradient, expected = torch.empty_like(logits), torch.empty_like(logits)
+    try:
+        total, _ = _by_triton(job, logits, gradient, None)
+        expected_total, _ = _by_bands(job, logits, expected, None)
+        torch.testing.assert_close(total, expected_total, rtol=1e-5, atol=0)
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+    except Exception as error:  # of a compiler, a driver or a kernel; it is named
+        reason = str(error).strip().splitlines()[:1]
+        logging.getLogger("topseg").warning(
+            "the lean loss runs in torch, not in Triton: %s", reason[0] if reason else repr(error)
+        )
+        return False
+    return True
+
+
+def _by_triton(
+    job: _Job, logits: Tensor, gradient: Tensor | None, losses: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    from topseg.lean_triton import cross_entropy
+
+    weights = torch.ones(logits.shape[1], device=logits.device)
+    total, count, slope = cross_entropy(
+        logits,
+        job.target,
+        ignore_index=job.ignore_index,
+        weights=weights if job.weights is None else job.weights,
+        smoothing=job.smoothing,
+        losses=losses,
+        rows=_places(logits.shape[2], job.target.shape[1]),
+        columns=_places(logits.shape[3], job.target.shape[2]),
+        gradient=gradient is not None,
+    )
+    if gradient is not None and slope is not None:
+        gradient.copy_(slope)
+    return total, count
 
 
 _CPU_BAND = 2**19  # values held at once: what a core's cache holds
@@ -248,11 +301,20 @@ def _by_bands(
 
 def bilinear_matrix(n: int, N: int) -> tuple[Tensor, list[int]]:
     """Give the matrix (N, n) that interpolates n samples to N, and the lower sample of each."""
+    low, share = _places(n, N)
+    share, one = share.unsqueeze(1), torch.eye(n)
+    return one[low] * (1 - share) + one[(low + 1).clamp(max=n - 1)] * share, low.tolist()
+
+
+def _places(n: int, N: int) -> tuple[Tensor, Tensor]:
+    """Give the lower of the two samples that each of N pixels lies between, and the upper's share.
+
+    Returns:
+        (N,) int64 and (N,) float32.
+    """
     place = ((torch.arange(N, dtype=torch.float64) + 0.5) * n / N - 0.5).clamp(0)
     low = place.long().clamp(max=n - 1)
-    share = (place - low).clamp(max=1).float().unsqueeze(1)
-    one = torch.eye(n)
-    return one[low] * (1 - share) + one[(low + 1).clamp(max=n - 1)] * share, low.tolist()
+    return low, (place - low).clamp(max=1).float()
 
 
 def _not_a_class(job: _Job, classes: int) -> InputError:

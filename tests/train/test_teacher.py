@@ -1,12 +1,15 @@
 """Distillation: a teacher is any model with the same classes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from topseg.bundle import WEIGHTS, Architecture, Metadata, read_bundle, write_metadata
+from topseg.config import build, to_tree
 from topseg.errors import InputError
 from topseg.hub import load
 from topseg.labels import LabelSet
@@ -14,12 +17,14 @@ from topseg.losses import channel_wise, soft_targets
 from topseg.models import create_model
 from topseg.recipe import ModelConfig, Recipe
 from topseg.recipe.loss import DistillConfig
+from topseg.train import state
 from topseg.train.checkpoint import write_tensors
 from topseg.train.comparison import compare_runs
 from topseg.train.teacher import Teacher
 from topseg.train.trainer import train
 
 MakeRecipe = Callable[..., Recipe]
+Learn = Callable[..., list[dict[str, float]]]
 CPU = torch.device("cpu")
 LABELS = LabelSet(("ground", "square"), ((0, 0, 0), (255, 255, 255)))
 
@@ -78,6 +83,46 @@ def test_a_model_of_other_classes_is_refused(teacher: str) -> None:
         Teacher(DistillConfig(teacher=teacher), ModelConfig(), others, CPU)
     with pytest.raises(InputError, match=r"takes 3 channels, expected model.in_channels 4"):
         Teacher(DistillConfig(teacher=teacher), ModelConfig(in_channels=4), LABELS, CPU)
+
+
+@pytest.fixture(scope="module")
+def learn(make_recipe: MakeRecipe) -> Learn:
+    """Train a network of the zoo for 80 steps; keywords change sections of the recipe."""
+
+    def learn(run: Path, **sections: Any) -> list[dict[str, float]]:
+        settings = {"steps": 80, "augment": [], "ema": None, "eval_every": 80, "save_every": 80}
+        tree = to_tree(make_recipe(train=settings, optim={"lr": 3e-3})) | sections
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(state, "create_model", create_model)
+            train(build(Recipe, tree, "recipe"), run, device="cpu")
+        return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+    return learn
+
+
+@pytest.fixture(scope="module")
+def trained_teacher(learn: Learn, tmp_path_factory: pytest.TempPathFactory) -> str:
+    run = tmp_path_factory.mktemp("small") / "run"
+    *_, scores = learn(run, model={"name": "topformer_small"})
+    assert scores["miou"] > 0.8
+    return str(run)
+
+
+@pytest.mark.parametrize(
+    ("by", "labels"), [("channel_wise", 1.0), ("soft_targets", 1e-6)], ids=["labels too", "alone"]
+)
+def test_tiny_learns_from_small(
+    by: str, labels: float, learn: Learn, trained_teacher: str, tmp_path: Path
+) -> None:
+    """Soft targets teach by themselves; channels may be shifted, so they need labels as well."""
+    factors = {"channel_wise": 0.0, "soft_targets": 0.0} | {by: 1.0}
+    *steps, scores = learn(
+        tmp_path / "run",
+        loss=[{"name": "cross_entropy", "weight": labels}],
+        distill={"teacher": trained_teacher, **factors},
+    )
+    assert steps[-1]["loss"] < steps[0]["loss"] / 4
+    assert scores["miou"] > 0.6  # one class everywhere: below 0.4
 
 
 def test_a_distilled_run_resumes(make_recipe: MakeRecipe, teacher: str, tmp_path: Path) -> None:
