@@ -283,7 +283,7 @@ def evaluate(
 def bench(
     model: str | None = None,
     /,
-    *,
+    *overrides: str,
     data: Path | None = None,
     image: Path | None = None,
     runtimes: Annotated[tuple[str, ...], MANY] = (),
@@ -296,6 +296,7 @@ def bench(
 
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
+        overrides: Changes to the recipe of --data, such as data.root=PATH.
         data: A recipe instead: images/s of each stage of its loader, and of the step.
         image: The image file; a drawn scene of 1280x960 pixels if not given.
         runtimes: Engines; torch and every graph of the bundle if not given.
@@ -310,10 +311,11 @@ def bench(
         from topseg.recipe import read_recipe
         from topseg.train.trial import bench_data
 
-        print(bench_data(read_recipe(data), seconds=seconds))
+        changes = [*([] if model is None else [model]), *overrides]
+        print(bench_data(read_recipe(data, changes, report=print), seconds=seconds))
         return
-    if model is None:
-        raise InputError("bench: give MODEL, or --data RECIPE")
+    if model is None or overrides:
+        raise InputError("bench: give one MODEL, or --data RECIPE")
 
     from topseg.benchmark import bench, draw_photo, markdown, save
     from topseg.geometry import parse_size
