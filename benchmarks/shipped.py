@@ -82,6 +82,7 @@ def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float)
     """Evaluate and time the packaged model on every engine."""
     image = dataset.paths(0)[0]
     bundle = open_model(NAME)
+    network = bundle.metadata.resize.network_size(dataset[0].image.shape[:2])
     torch = open_runtime(bundle, "torch", threads=2)
     references: dict[Size | None, Scores] = {}
     rows = [
@@ -91,17 +92,17 @@ def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float)
     for name in ("torch", *formats):
         folder = out / name
         if not folder.exists():
-            export(bundle, folder, [name], images=proof_images(bundle.metadata, dataset))
+            images = proof_images(bundle.metadata, dataset)
+            export(bundle, folder, [name], images=images, size=network)
         predictor = load(folder, runtime=name, threads=2)
         size = predictor.runtime.fixed_size
         if size not in references:
             torch.fixed_size = size
             references[size] = evaluate(Predictor(torch, threads=2), dataset)
         scores = evaluate(predictor, dataset)
-        network = size or bundle.metadata.resize.network_size(dataset[0].image.shape[:2])
-        timed = bench(open_model(folder), image, runtimes=[name], sizes=[network], seconds=seconds)[
-            0
-        ]
+        [timed] = bench(
+            open_model(folder), image, runtimes=[name], sizes=[network], seconds=seconds
+        )
         rows.append(
             f"| {engine_version(name)} | {network[0]}x{network[1]}{'' if size is None else ' only'}"
             f" | {100 * scores.miou:.2f} | {100 * (scores.miou - references[size].miou):+.3f} "
