@@ -1,12 +1,13 @@
 """Put a trained model into the package, and measure the packaged one on every engine.
 
     python benchmarks/shipped.py make RUN DATA [data.key=value ...]
-    python benchmarks/shipped.py measure DATA OUT [--formats onnx ncnn ...] [data.key=value ...]
+    python benchmarks/shipped.py measure DATA OUT [--formats onnx ncnn ...] [--int8 onnx ...]
 
 ``make`` stores RUN's best weights as float16, with an ONNX graph, its scores on DATA's val split,
-a card and a licence. ``measure`` exports the packaged model to OUT/FORMAT (a folder that is there
-already is taken as it is: a converter may need an environment of its own), evaluates it on val and
-times it on val's first image. A graph of one fixed size is held against torch at that size.
+a card and a licence. ``measure`` exports the packaged model to OUT/FORMAT and OUT/FORMAT-int8 (a
+folder that is there already is taken as it is: a converter may need an environment of its own),
+evaluates each on val and times it on val's first image. A graph of one fixed size is held against
+torch at that size. Both take changes to the data section, such as root=PATH.
 """
 
 import argparse
@@ -26,10 +27,12 @@ from topseg.evaluation import evaluate
 from topseg.exporting import FORMATS, export, proof_images
 from topseg.files import write_text
 from topseg.geometry import Size
+from topseg.graphs.int8 import QUANTIZERS
 from topseg.hub import load, open_model
 from topseg.metrics import Scores
 from topseg.predict import Predictor
 from topseg.published import SHIPPED
+from topseg.quantization import calibration_images
 from topseg.recipe import read_data
 from topseg.runtimes import engine_version, open_runtime
 
@@ -78,8 +81,10 @@ def make(run: str, dataset: Dataset) -> None:
     print(scores.summary())
 
 
-def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float) -> None:
-    """Evaluate and time the packaged model on every engine."""
+def measure(
+    dataset: Dataset, train: Dataset, out: Path, graphs: Sequence[str], seconds: float
+) -> None:
+    """Evaluate and time the packaged model on every engine; FORMAT-int8 is a graph as well."""
     image = dataset.paths(0)[0]
     bundle = open_model(NAME)
     network = bundle.metadata.resize.network_size(dataset[0].image.shape[:2])
@@ -89,11 +94,19 @@ def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float)
         "| engine | network size | mIoU | beside torch | size | network | image to mask |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in ("torch", *formats):
-        folder = out / name
+    for graph in ("torch", *graphs):
+        folder, (name, _, int8) = out / graph, graph.partition("-")
         if not folder.exists():
-            images = proof_images(bundle.metadata, dataset)
-            export(bundle, folder, [name], images=images, size=network)
+            export(
+                bundle,
+                folder,
+                [name],
+                images=proof_images(bundle.metadata, dataset),
+                precision="int8" if int8 else "fp32",
+                size=network,
+                dataset=dataset,
+                calibration=calibration_images(train) if int8 else (),
+            )
         predictor = load(folder, runtime=name, threads=2)
         size = predictor.runtime.fixed_size
         if size not in references:
@@ -104,7 +117,7 @@ def measure(dataset: Dataset, out: Path, formats: Sequence[str], seconds: float)
             open_model(folder), image, runtimes=[name], sizes=[network], seconds=seconds
         )
         rows.append(
-            f"| {engine_version(name)} | {network[0]}x{network[1]}{'' if size is None else ' only'}"
+            f"| {engine_version(name)}{', int8' if int8 else ''} | {network[0]}x{network[1]}{'' if size is None else ' only'}"
             f" | {100 * scores.miou:.2f} | {100 * (scores.miou - references[size].miou):+.3f} "
             f"| {timed.model_bytes / 1e6:.1f} MB | {_ms(timed.stages['network'])} "
             f"| {_ms(timed.total)} |"
@@ -144,14 +157,17 @@ def main() -> None:
     measuring.add_argument("--seconds", type=float, default=5.0)
     known = [name for name in FORMATS if name not in ("torch", "onnx-mask")]
     measuring.add_argument("--formats", nargs="+", choices=known, default=["onnx", "openvino"])
+    measuring.add_argument("--int8", nargs="+", choices=list(QUANTIZERS), default=[])
     for command in (making, measuring):
         command.add_argument("overrides", nargs="*")
     given = parser.parse_args()
-    dataset = open_dataset(read_data(given.data, given.overrides), "val")
+    data = read_data(given.data, given.overrides)
+    dataset = open_dataset(data, "val")
     if given.command == "make":
         make(given.run, dataset)
     else:
-        measure(dataset, given.out, given.formats, given.seconds)
+        graphs = [*given.formats, *(f"{name}-int8" for name in given.int8)]
+        measure(dataset, open_dataset(data, "train"), given.out, graphs, given.seconds)
 
 
 if __name__ == "__main__":

@@ -278,8 +278,8 @@ def test_command_teaches(
 ) -> None:
     words = ["tile", str(trained.folder), "a.tif", "--out", str(tmp_path), "--size", "100x100"]
     assert main(words) == 2
-    assert "expected HEIGHTxWIDTH" in capsys.readouterr().err
-    words[-1] = "96x96"
+    assert "expected HEIGHTxWIDTH in multiples of 64" in capsys.readouterr().err
+    words[-1] = "64x64"
     assert main(words) == 2
     assert "expected multiples of 64, at least 128" in capsys.readouterr().err
     words[-1] = "128x128"

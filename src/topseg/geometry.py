@@ -56,16 +56,16 @@ class ResizeRule:
         return max(1, (2 * pixels + self.multiple) // (2 * self.multiple)) * self.multiple
 
 
-def parse_size(text: str) -> Size:
+def parse_size(text: str, multiple: int = 32) -> Size:
     """Read "512x704" as (height, width).
 
     Raises:
-        InputError: It is something else, or no multiples of 32.
+        InputError: It is something else, or no multiples of ``multiple``.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if any(side < 32 or side % 32 for side in size):
+    if any(side < multiple or side % multiple for side in size):
         raise InputError(
-            f"size: got '{text}', expected HEIGHTxWIDTH in multiples of 32, such as 512x704"
+            f"size: got '{text}', expected HEIGHTxWIDTH in multiples of {multiple}, such as 512x704"
         )
     return size

@@ -138,7 +138,8 @@ def predict(
             return 3
     if found.before or shard != "1/1":
         print(f"{found.images} images, {found.before} of them done before and unchanged")
-    print(legend_text(found.shares))
+    if found.images:
+        print(legend_text(found.shares))
     return 0
 
 
@@ -174,9 +175,9 @@ def tile(
     from topseg.drawing import legend_text
     from topseg.geometry import parse_size
     from topseg.hub import load_workers
-    from topseg.tiling import predict_tiles
+    from topseg.tiling import MULTIPLE, predict_tiles
 
-    given = None if size is None else parse_size(size)
+    given = None if size is None else parse_size(size, MULTIPLE)
     workers = workers or max(1, (os.cpu_count() or 1) // threads)
     with show_progress("download", size=True) as progress:
         predictors = load_workers(
