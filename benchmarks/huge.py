@@ -33,7 +33,6 @@ from topseg.drawing import picture_png
 from topseg.geometry import Size
 from topseg.hub import load
 from topseg.metrics import ConfusionMatrix, Scores
-from topseg.models.topformer import Transformer
 from topseg.predict import Predictor
 from topseg.recipe import read_data
 from topseg.tiling import predict_tiles, ramps, tile_slide
@@ -97,6 +96,7 @@ def measure_huge(dataset: Dataset, model: str, runtime: str, side: int, tile: in
         height = len(tile_slide((tile, tile)).spans(-(-side // 64) * 64, 0))
         run(killed, folder / "killed" / ".huge.tif.part", height // 2)
         rest, _ = run(killed)
+        context = run([*words[:-2], "--context", "image", "--out", str(folder / "context")])
         masks = [folder / part / "huge.tif" for part in ("whole", "killed")]
         same = masks[0].read_bytes() == masks[1].read_bytes()
         with rasterio.open(masks[0]) as file:
@@ -112,6 +112,7 @@ def measure_huge(dataset: Dataset, model: str, runtime: str, side: int, tile: in
     rows = {
         "peak memory of the process (all of it)": f"**{memory:.0f} MiB**",
         "time": f"{seconds:.0f} s, {1000 * seconds / height**2:.0f} ms a tile",
+        "with `--context image` (torch)": f"{context[1]:.0f} MiB, {context[0]:.0f} s",
         "killed at half (SIGKILL), started again": f"the rest took {rest:.0f} s",
         "its file beside the one made at a stretch": "equal bit by bit" if same else "**differs**",
         "reference system and transform, read by rasterio": "kept" if placed else "**lost**",
@@ -127,25 +128,6 @@ def measure_huge(dataset: Dataset, model: str, runtime: str, side: int, tile: in
         "|---|---|",
         *(f"| {k} | {v} |" for k, v in rows.items()),
     ]
-
-
-class Context:
-    """Gives the network's tokens of the whole image to each of its tiles."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        model = predictor.runtime.model  # type: ignore[attr-defined]
-        self.whole: Any = None
-        self.window: tuple[slice, ...] | None = None
-        transformer = next(part for part in model.modules() if isinstance(part, Transformer))
-        transformer.register_forward_hook(self._hook)
-
-    def _hook(self, module: Any, taken: Any, tokens: Any) -> Any:
-        if self.whole is None:
-            self.whole = tokens
-        elif self.window is not None:
-            cells = [slice(side.start // 64, side.stop // 64) for side in self.window]
-            return self.whole[:, :, cells[0], cells[1]].contiguous()
-        return None
 
 
 @dataclass
@@ -175,7 +157,7 @@ def to_mask(logits: Logits, size: Size) -> NDArray[Any]:
 
 
 def held(
-    predictor: Predictor, image: NDArray[Any], tile: int, context: Context | None = None
+    predictor: Predictor, image: NDArray[Any], tile: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """The same tiles with all logits held in memory: the mask, and where a tile is alone."""
     pixels, slide = pad(image), tile_slide((tile, tile))
@@ -185,14 +167,10 @@ def held(
     downs, rights = slide.spans(height, 0), slide.spans(width, 1)
     for down, y in zip(downs, ramps(downs), strict=True):
         for right, x in zip(rights, ramps(rights), strict=True):
-            if context:
-                context.window = (down, right)
             found = predictor.runtime(np.ascontiguousarray(pixels[None, down, right]))[0]
             cells = [slice(side.start // 8, side.stop // 8) for side in (down, right)]
             logits[:, cells[0], cells[1]] += found * y[:, None] * x
             times[down, right] += 1
-    if context:
-        context.window = None
     rows, columns = image.shape[:2]
     return to_mask(logits, (rows, columns)), times[:rows, :columns] == 1
 
@@ -221,20 +199,20 @@ def compare(
     predictor: Predictor, images: Iterator[tuple[NDArray[Any], NDArray[Any]]]
 ) -> dict[int, Tally]:
     tallies = {tile: Tally(predictor.labels.num_classes) for tile in TILES}
-    context = Context(predictor)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "image.png"
         for image, truth in images:
             size = (image.shape[0], image.shape[1])
             path.write_bytes(picture_png(image))
-            context.whole = None
             whole = to_mask(predictor.runtime(pad(image)[None])[0], size)
             for tile, tally in tallies.items():
-                predict_tiles([predictor], [path], Path(name), (tile, tile))
-                with rasterio.open(path.with_suffix(".tif")) as file:
-                    streamed = file.read(1)
+                masks = {}
+                for context in ("tile", "image"):
+                    predict_tiles([predictor], [path], Path(name), (tile, tile), context=context)
+                    with rasterio.open(path.with_suffix(".tif")) as file:
+                        masks[context] = file.read(1)
+                streamed, shared = masks["tile"], masks["image"]
                 mask, alone = held(predictor, image, tile)
-                shared, _ = held(predictor, image, tile, context)
                 tally.count("held", streamed == mask, alone)
                 tally.count("whole", streamed == whole, alone)
                 tally.count("shared", shared == whole, alone)
@@ -249,8 +227,8 @@ def table(tallies: dict[int, Tally], names: tuple[str, ...]) -> list[str]:
         return f"{counts[0] / counts[1]:.2%} / {outside}"
 
     lines = [
-        "| tile | all logits held | whole image, its tokens in every tile | whole image | mIoU by "
-        "tiles | mIoU whole |",
+        "| tile | all logits held | whole image, with `--context image` | whole image, without "
+        "| mIoU by tiles | mIoU whole |",
         "|---|---|---|---|---|---|",
     ]
     for tile, tally in tallies.items():
@@ -290,9 +268,8 @@ def main() -> None:
     body += [
         "",
         "*All logits held*: the same tiles blended in memory, one tail at the end. *Whole image*: "
-        "through the network at once. *Its tokens in every tile*: each tile gets the transformer's "
-        "tokens that the whole image has there, so that nothing but the convolutions' borders "
-        "differs. What remains between the third and the fourth column is global attention: a tile "
+        "through the network at once. With `--context image` the tiles' tokens attend to those of "
+        "the whole image, so that nothing but the convolutions' borders differs; without, a tile "
         "sees its own surroundings and no more.",
     ]
     write_result("huge", "Huge images", "\n".join(body))

@@ -117,8 +117,9 @@ def measure(
             open_model(folder), image, runtimes=[name], sizes=[network], seconds=seconds
         )
         rows.append(
-            f"| {engine_version(name)}{', int8' if int8 else ''} | {network[0]}x{network[1]}{'' if size is None else ' only'}"
-            f" | {100 * scores.miou:.2f} | {100 * (scores.miou - references[size].miou):+.3f} "
+            f"| {engine_version(name)}{', int8' if int8 else ''} "
+            f"| {network[0]}x{network[1]}{'' if size is None else ' only'} "
+            f"| {100 * scores.miou:.2f} | {100 * (scores.miou - references[size].miou):+.3f} "
             f"| {timed.model_bytes / 1e6:.1f} MB | {_ms(timed.stages['network'])} "
             f"| {_ms(timed.total)} |"
         )

@@ -285,3 +285,74 @@ def test_command_teaches(
     words[-1] = "128x128"
     assert main(words) == 2
     assert "a.tif: no such file" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def network(trained: Bundle) -> Any:
+    pytest.importorskip("torch")
+    return load(trained.folder, runtime="torch", threads=1)
+
+
+@pytest.mark.parametrize(("size", "tile"), [((500, 700), (256, 256)), ((512, 448), (384, 256))])
+def test_tiles_that_attend_over_the_image_make_its_mask(
+    network: Predictor, size: Size, tile: Size, tmp_path: Path
+) -> None:
+    image = noise(size, coarse=40)
+    path, whole = save(image, tmp_path / "image.png"), untiled(network.runtime, image)
+    equal = {}
+    for context in ("tile", "image"):
+        predict_tiles([network], [path], tmp_path, tile, context=context)  # type: ignore[arg-type]
+        equal[context] = (read(tmp_path / "image.tif") == whole).mean()
+    assert equal["image"] > 0.997
+    assert equal["image"] > equal["tile"] + 0.003
+
+
+def test_one_tile_in_context_is_the_image(network: Predictor, tmp_path: Path) -> None:
+    image = noise((256, 320))
+    path = save(image, tmp_path / "image.png")
+    predict_tiles([network], [path], tmp_path, (256, 320), context="image")
+    assert (read(tmp_path / "image.tif") == untiled(network.runtime, image)).mean() > 0.9999
+
+
+def test_attention_by_parts_is_the_same(network: Predictor, monkeypatch: Any) -> None:
+    from topseg.tiling import context
+
+    (halves,) = context.WholeImage([network.runtime])._halves
+    channels = sum(halves.backbone.channels)
+    tokens = np.random.default_rng(0).normal(size=(channels, 9, 7)).astype(np.float32)
+    whole = halves.attend(tokens)
+    monkeypatch.setattr(context, "_SCORES", 4 * 63 * 10)  # ten of 63 queries at a time
+    np.testing.assert_allclose(halves.attend(tokens), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_in_context_goes_on(network: Predictor, tmp_path: Path) -> None:
+    path = save(noise((400, 300), coarse=40), tmp_path / "image.png")
+    calls: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> None:
+        calls.append((done, total))
+        if done == 30:  # of 24 tiles a round
+            raise KeyboardInterrupt
+
+    predict_tiles([network], [path], tmp_path / "whole", (128, 128), context="image")
+    with pytest.raises(KeyboardInterrupt):
+        predict_tiles(
+            [network], [path], tmp_path / "part", (128, 128), context="image", progress=stop
+        )
+    calls.clear()
+    predict_tiles(
+        [network], [path], tmp_path / "part", (128, 128), context="image",
+        progress=lambda *at: calls.append(at),
+    )  # fmt: skip
+    assert calls[0][0] >= calls[0][1] // 2
+    assert calls[-1][0] == calls[-1][1]
+    files = [(tmp_path / name / "image.tif").read_bytes() for name in ("whole", "part")]
+    assert files[0] == files[1]
+
+
+def test_a_graph_has_no_context_of_the_image(
+    make_runtime: Callable[..., Runtime], tmp_path: Path
+) -> None:
+    path = save(noise((100, 100)), tmp_path / "image.png")
+    with pytest.raises(InputError, match="take the runtime torch"):
+        predict_tiles([Predictor(make_runtime())], [path], tmp_path, TILE, context="image")

@@ -150,6 +150,7 @@ def tile(
     *images: str,
     out: Path,
     size: str | None = None,
+    context: Literal["tile", "image"] = "tile",
     runtime: str = "auto",
     device: Device = "auto",
     threads: Annotated[int, POSITIVE] = 1,
@@ -166,6 +167,8 @@ def tile(
         out: Folder for the masks (TIFF with palette); sub-folders are mirrored.
         size: Height x width of the tiles in multiples of 64; 512x512 if not given, or the only size
             that the graph takes.
+        context: What each tile attends to: itself, or the whole image (twice the work, by the
+            runtime torch alone, for the mask that the whole image would get at once).
         runtime: The engine: auto, onnx, openvino, litert, executorch, ncnn, mnn, coreml, torch.
         device: Where to run.
         threads: CPU threads of each worker.
@@ -179,13 +182,15 @@ def tile(
 
     given = None if size is None else parse_size(size, MULTIPLE)
     workers = workers or max(1, (os.cpu_count() or 1) // threads)
+    if context == "image" and runtime == "auto":
+        runtime = "torch"
     with show_progress("download", size=True) as progress:
         predictors = load_workers(
             model, workers, runtime=runtime, device=device, threads=threads, progress=progress
         )
     tiles = given or predictors[0].runtime.fixed_size or (512, 512)
     with show_progress("tiles") as progress:
-        found = predict_tiles(predictors, images, out, tiles, progress=progress)
+        found = predict_tiles(predictors, images, out, tiles, context=context, progress=progress)
     print(legend_text(found))
 
 

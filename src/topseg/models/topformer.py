@@ -155,8 +155,8 @@ class Attention(nn.Module):
     """Global self-attention over the token grid.
 
     Keys are narrow and values wide; every projection is a 1x1 convolution, so the block exports to
-    mobile runtimes as convolutions and two matrix products. The scores are not scaled by sqrt(D):
-    both reference codes compute the factor and leave it out, and trained weights rely on that.
+    mobile runtimes as convolutions and two matrix products. Scores are not scaled by sqrt(D): both
+    reference codes leave it out, and trained weights rely on that.
 
     Shape:
         (B, C, h, w) -> (B, C, h, w)
@@ -165,6 +165,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.queries: int | None = None  # that look at all tokens at a time; None: all at once
         self.to_q = ConvBN(width, heads * KEY_WIDTH)
         self.to_k = ConvBN(width, heads * KEY_WIDTH)
         self.to_v = ConvBN(width, heads * VALUE_WIDTH)
@@ -175,10 +176,11 @@ class Attention(nn.Module):
         q = self.to_q(x).reshape(B, self.heads, KEY_WIDTH, h * w)  # (B, M, D, N)
         k = self.to_k(x).reshape(B, self.heads, KEY_WIDTH, h * w)  # (B, M, D, N)
         v = self.to_v(x).reshape(B, self.heads, VALUE_WIDTH, h * w)  # (B, M, V, N)
-        weights = (q.mT @ k).softmax(dim=-1)  # (B, M, N, N)
-        out = (v @ weights.mT).reshape(B, self.heads * VALUE_WIDTH, h, w)  # (B, M V, h, w)
-        projected: Tensor = self.proj(out)  # (B, C, h, w)
-        return projected
+        parts = [q[..., i : i + n] for i in range(0, h * w, n)] if (n := self.queries) else [q]
+        mixed = [v @ (part.mT @ k).softmax(dim=-1).mT for part in parts]  # (B, M, V, N) in all
+        out = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=3)
+        projected: Tensor = self.proj(out.reshape(B, self.heads * VALUE_WIDTH, h, w))
+        return projected  # (B, C, h, w)
 
 
 class MLP(nn.Module):
@@ -293,7 +295,11 @@ class Backbone(nn.Module):
                 f"model: a batch of 1 at {H}x{W} has one token, and batch norm "
                 "needs two values a channel to train; take a larger batch_size or crop"
             )
-        parts = self.trans(tokens).split(self.channels, dim=1)
+        return self.gate(pyramid, self.trans(tokens))
+
+    def gate(self, pyramid: list[Tensor], scene: Tensor) -> list[Tensor]:
+        """Inject what the transformer made of the tokens."""
+        parts = scene.split_with_sizes(self.channels, dim=1)
         return [self.SIM[level](pyramid[level], parts[level]) for level in (1, 2, 3)]
 
 

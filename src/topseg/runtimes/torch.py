@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from topseg.bundle import Bundle, Metadata
 from topseg.errors import InputError
@@ -51,11 +51,15 @@ class TorchRuntime:
             InputError: A size that is no multiple of 32, another dtype or channel count.
         """
         check_images(images, self.metadata, takes_float=True)
+        return self.run(self.model, images)
+
+    def run(self, network: Callable[[Tensor], Tensor], images: NDArray[Any]) -> NDArray[np.float32]:
+        """Run a part of the model instead of all of it; nothing is checked."""
         # torch warns of arrays that it may not write to, and refuses negative strides.
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         with torch.inference_mode(), _evaluating(self.model):
-            logits = self.model(self._normalize(pixels.to(self.device)))
-            result: NDArray[np.float32] = logits.float().contiguous().cpu().numpy()
+            found = network(self._normalize(pixels.to(self.device)))
+            result: NDArray[np.float32] = found.float().contiguous().cpu().numpy()
         return result
 
 
