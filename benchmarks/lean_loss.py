@@ -9,6 +9,7 @@ minimum of all rounds counts. Needs torch.
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -67,6 +68,48 @@ def in_a_process(threads: int, *arguments: Any) -> dict[str, float]:
     return dict(json.loads(run.stdout))
 
 
+def curve(seconds: dict[str, list[float]]) -> str:
+    """Draw the loss and its gradient over CLASSES, both axes logarithmic, as SVG."""
+    width, height, left, bottom = 560, 340, 60, 40
+    logarithms = [math.log10(time) for times in seconds.values() for time in times]
+    top, low = math.ceil(max(logarithms)), math.floor(min(logarithms))
+
+    def across(classes: int) -> float:
+        return left + math.log(classes / CLASSES[0], CLASSES[-1] / CLASSES[0]) * (width - left - 90)
+
+    def down(power: float) -> float:
+        return 20 + (top - power) / (top - low) * (height - 20 - bottom)
+
+    text = 'font-family="sans-serif" font-size="12" fill="#888"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">',
+        f'<text x="{left}" y="12" {text}>seconds of the loss and its gradient</text>',
+    ]
+    for power in range(low, top + 1):
+        y = down(power)
+        parts += [
+            f'<path d="M{left} {y:.0f}H{width - 90}" stroke="#8884"/>',
+            f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end" {text}>{10.0**power:g}</text>',
+        ]
+    for classes in CLASSES:
+        parts += [
+            f'<text x="{across(classes):.0f}" y="{height - 22}" text-anchor="middle" {text}>'
+            f"{classes}</text>"
+        ]
+    parts += [f'<text x="{width / 2 - 40:.0f}" y="{height - 4}" {text}>classes</text>']
+    for (method, times), color in zip(
+        seconds.items(), ("#c33", "#d80", "#28a", "#283"), strict=False
+    ):
+        places = [(across(c), down(math.log10(t))) for c, t in zip(CLASSES, times, strict=True)]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        parts += [
+            f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2"/>',
+            f'<text x="{width - 84}" y="{places[-1][1] + 4:.0f}" font-family="sans-serif" '
+            f'font-size="12" fill="{color}">{method}</text>',
+        ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
@@ -95,6 +138,7 @@ def main() -> None:
         f"| what | classes | {' | '.join(methods)} |",
         f"|---|---|{'---|' * len(methods)}",
     ]
+    alone: dict[str, list[float]] = {method: [] for method in methods}
     for model, classes in cases:
         batch = options.batch if model else 1  # one image of 1000 classes is 1 GiB, upsampled
         found: dict[str, list[dict[str, float]]] = {method: [] for method in methods}
@@ -103,6 +147,9 @@ def main() -> None:
                 arguments = (method, model, classes, batch, options.size)
                 found[method].append(in_a_process(options.threads, *arguments))
         best = {method: min(one["seconds"] for one in found[method]) for method in methods}
+        if not model:
+            for method in methods:
+                alone[method].append(best[method])
         memory = {method: min(one["memory"] for one in found[method]) for method in methods}
         cells = [
             f"{best[method]:.3f} ({best[method] / best['plain']:.2f}x), {memory[method]:.0f} MiB"
@@ -111,10 +158,13 @@ def main() -> None:
         what = f"step of {model}" if model else "loss and gradient alone"
         lines.append(f"| {what} | {classes} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)
+    picture = options.out.with_suffix(".svg")
+    lines += ["", f"![Seconds of the loss and its gradient over classes]({picture.name})"]
     text = "\n".join(lines) + "\n"
     print(text)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(text)
+    picture.write_text(curve(alone))
 
 
 if __name__ == "__main__":
