@@ -165,7 +165,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.queries: int | None = None  # that look at all tokens at a time; None: all at once
+        self.fused = False  # by torch's own function, which never holds (N, N); for many tokens
         self.to_q = ConvBN(width, heads * KEY_WIDTH)
         self.to_k = ConvBN(width, heads * KEY_WIDTH)
         self.to_v = ConvBN(width, heads * VALUE_WIDTH)
@@ -176,9 +176,11 @@ class Attention(nn.Module):
         q = self.to_q(x).reshape(B, self.heads, KEY_WIDTH, h * w)  # (B, M, D, N)
         k = self.to_k(x).reshape(B, self.heads, KEY_WIDTH, h * w)  # (B, M, D, N)
         v = self.to_v(x).reshape(B, self.heads, VALUE_WIDTH, h * w)  # (B, M, V, N)
-        parts = [q[..., i : i + n] for i in range(0, h * w, n)] if (n := self.queries) else [q]
-        mixed = [v @ (part.mT @ k).softmax(dim=-1).mT for part in parts]  # (B, M, V, N) in all
-        out = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=3)
+        if self.fused:  # its kernel wants one width: zeros add nothing to a product
+            q, k = (F.pad(x.mT, (0, VALUE_WIDTH - KEY_WIDTH)) for x in (q, k))  # (B, M, N, V)
+            out = F.scaled_dot_product_attention(q, k, v.mT, scale=1.0).mT  # (B, M, V, N)
+        else:
+            out = v @ (q.mT @ k).softmax(dim=-1).mT  # (B, M, V, N)
         projected: Tensor = self.proj(out.reshape(B, self.heads * VALUE_WIDTH, h, w))
         return projected  # (B, C, h, w)
 
@@ -360,9 +362,10 @@ class TopFormer(nn.Module):
         """
         H, W = x.shape[2:]
         if H % 32 or W % 32:
+            next_size = "x".join(str(max(32, -(-side // 32) * 32)) for side in (H, W))
             raise InputError(
                 f"model: got an input of {H}x{W} (height x width), expected multiples of 32; "
-                f"resize it to {_up_to_32(H)}x{_up_to_32(W)}"
+                f"resize it to {next_size}"
             )
         logits: Tensor = self.decode_head(self.backbone(x))
         return logits
@@ -394,7 +397,3 @@ class TopFormer(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.constant_(module.weight, 0.0 if ".attn.proj." in name else 1.0)
                 nn.init.zeros_(module.bias)
-
-
-def _up_to_32(side: int) -> int:
-    return max(32, -(-side // 32) * 32)

@@ -76,7 +76,8 @@ def predict_tiles(
     if context == "image":
         from topseg.tiling.context import WholeImage
 
-        whole = WholeImage([predictor.runtime for predictor in predictors])
+        threads = len(predictors) * predictors[0].threads
+        whole = WholeImage([predictor.runtime for predictor in predictors], threads)
     jobs = find_jobs(inputs, out, [".tif"])
     pixels, failures = np.zeros(labels.num_classes, np.int64), []
     for image, output in jobs:

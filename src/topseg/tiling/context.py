@@ -10,6 +10,7 @@ Shapes: H W pixels of a tile, C channels of a token, N tokens of the image, K cl
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 
@@ -27,22 +28,20 @@ from topseg.tiling.tiles import Network, Tiles
 from topseg.tiling.work import Work
 from topseg.tta import Logits
 
-_SCORES = 2**24
-"""Attention's scores held at once, 64 MiB."""
-
 
 class WholeImage:
     """Torch runtimes whose tiles attend over the whole image.
 
     Args:
         runtimes: The model, once for every tile that is worked on at a time.
+        threads: CPU threads of all of them together.
 
     Raises:
         InputError: They run a graph, whose transformer is inside.
     """
 
-    def __init__(self, runtimes: Sequence[Runtime]) -> None:
-        self._halves = [_Halves(runtime) for runtime in runtimes]
+    def __init__(self, runtimes: Sequence[Runtime], threads: int) -> None:
+        self._halves, self._threads = [_Halves(runtime) for runtime in runtimes], threads
 
     def networks(self, tiles: Tiles, work: Work) -> list[Network]:
         """Give what makes logits of a tile, on each runtime, after a round over all tiles.
@@ -53,7 +52,7 @@ class WholeImage:
         """
         scene = work.scene()
         if scene is None:
-            scene = self._halves[0].attend(self._gather(tiles))
+            scene = self._halves[0].attend(self._gather(tiles), self._threads)
             work.save_scene(scene)
         return [half.gated_by(scene) for half in self._halves]
 
@@ -92,16 +91,22 @@ class _Halves:
         )[0]
         return tokens
 
-    def attend(self, tokens: Logits) -> Logits:
+    def attend(self, tokens: Logits, threads: int) -> Logits:
         """Pass all tokens of an image through the transformer: (C, rows, columns) -> the same.
 
         Time grows with the square of their number, memory does not.
         """
-        for module in self.backbone.trans.modules():
+        transformer = copy.deepcopy(self.backbone.trans)
+        for module in transformer.modules():
             if isinstance(module, Attention):
-                module.queries = max(1, _SCORES // (module.heads * tokens[0].size))
-        with torch.inference_mode():
-            scene: Logits = self.backbone.trans(self._tensor(tokens))[0].cpu().numpy()
+                module.fused = True
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                scene: Logits = transformer(self._tensor(tokens))[0].cpu().numpy()
+        finally:
+            torch.set_num_threads(before)
         return scene
 
     def gated_by(self, scene: Logits) -> Network:
