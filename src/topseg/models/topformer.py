@@ -176,9 +176,10 @@ class Attention(nn.Module):
         q = self.to_q(x).reshape(B, self.heads, KEY_WIDTH, h * w)  # (B, M, D, N)
         k = self.to_k(x).reshape(B, self.heads, KEY_WIDTH, h * w)  # (B, M, D, N)
         v = self.to_v(x).reshape(B, self.heads, VALUE_WIDTH, h * w)  # (B, M, V, N)
-        if self.fused:  # its kernel wants one width: zeros add nothing to a product
+        if self.fused:  # its kernels want one width: zeros add nothing to a product
             q, k = (F.pad(x.mT, (0, VALUE_WIDTH - KEY_WIDTH)) for x in (q, k))  # (B, M, N, V)
-            out = F.scaled_dot_product_attention(q, k, v.mT, scale=1.0).mT  # (B, M, V, N)
+            v = v.mT.contiguous()  # (B, M, N, V)
+            out = F.scaled_dot_product_attention(q, k, v, scale=1.0).mT  # (B, M, V, N)
         else:
             out = v @ (q.mT @ k).softmax(dim=-1).mT  # (B, M, V, N)
         projected: Tensor = self.proj(out.reshape(B, self.heads * VALUE_WIDTH, h, w))

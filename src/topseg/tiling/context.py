@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from topseg.errors import InputError
 from topseg.images import Image
@@ -27,6 +28,9 @@ from topseg.runtimes.torch import TorchRuntime
 from topseg.tiling.tiles import Network, Tiles
 from topseg.tiling.work import Work
 from topseg.tta import Logits
+
+_FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+"""The attention whose memory does not grow with the square; no other may stand in for it."""
 
 
 class WholeImage:
@@ -103,7 +107,7 @@ class _Halves:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), sdpa_kernel(_FUSED):
                 scene: Logits = transformer(self._tensor(tokens))[0].cpu().numpy()
         finally:
             torch.set_num_threads(before)
