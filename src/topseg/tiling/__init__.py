@@ -164,10 +164,13 @@ def _fill(
         for side, low in zip(raster.size, least, strict=True)
     )
     downs, rights = slide.spans(height, 0), slide.spans(width, 1)
-    first, rows_of_tiles = work.done, len(downs)
-    gathered = work.scene() is not None
-    count = len(rights) * (first + (rows_of_tiles if gathered else 0))
-    total = len(rights) * rows_of_tiles * (2 if whole else 1)
+    first, count, total = work.done, work.done * len(rights), len(downs) * len(rights)
+    # Tokens are gathered from tiles twice as large, so that each lies deep in one.
+    wide = tile_slide((2 * slide.crop[0], 2 * slide.crop[1]))
+    wide_downs, wide_rights = wide.spans(height, 0), wide.spans(width, 1)
+    if whole:
+        total += len(wide_downs) * len(wide_rights)
+        count += 0 if work.scene() is None else len(wide_downs) * len(wide_rights)
 
     def tick(tiles: int = 1) -> None:
         nonlocal count
@@ -176,7 +179,7 @@ def _fill(
             progress(count, total)
 
     tick(0)
-    if first == rows_of_tiles:
+    if first == len(downs):
         return
     band = Band(0, np.empty((labels.num_classes, 0, width // STRIDE), np.float32))
     if (kept := work.band()) is not None:
@@ -187,7 +190,7 @@ def _fill(
         tiles = Tiles(raster, downs, rights, pool, tick)
         networks = [_alone(predictor.runtime) for predictor in predictors]
         if whole:
-            networks = whole.networks(tiles, work)
+            networks = whole.networks(Tiles(raster, wide_downs, wide_rights, pool, tick), work)
         places = zip(borders[first:], weights[first:], strict=True)
         for (down, rows), (border, weight) in zip(tiles.rows(first, _ABOVE), places, strict=True):
             band.grow(down.stop // STRIDE)

@@ -51,7 +51,7 @@ class WholeImage:
         """Give what makes logits of a tile, on each runtime, after a round over all tiles.
 
         Args:
-            tiles: Of the image.
+            tiles: Of the image, to gather its tokens from.
             work: Keeps what the transformer made of the image's tokens, or has it.
         """
         scene = work.scene()
