@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
+from topseg.bundle import Bundle, graph_bytes
 from topseg.data.scenes import draw_scene
 from topseg.drawing import mask_png, picture_jpeg
 from topseg.files import write_bytes, write_json, write_text
@@ -144,7 +144,6 @@ def measure(
         rows.append(np.diff(clock))
     times = np.array(rows[WARM_UP:])  # (repeats, stages)
     graph = metadata.graphs.get(name)
-    files = [bundle.weights] if graph is None else _files(bundle.folder / graph.file)
     return Measurement(
         runtime=name,
         version=engine_version(name),
@@ -154,7 +153,7 @@ def measure(
         repeats=len(times),
         stages={stage: Timing.of(times[:, i]) for i, stage in enumerate(STAGES)},
         total=Timing.of(times.sum(axis=1)),
-        model_bytes=sum(file.stat().st_size for file in files),
+        model_bytes=graph_bytes(bundle.weights if graph is None else bundle.folder / graph.file),
         memory_bytes=_peak_memory(),
     )
 
@@ -236,13 +235,6 @@ def describe_machine() -> str:
     cores = multiprocessing.cpu_count()
     python, own = platform.python_version(), importlib.metadata.version("topseg")
     return f"{processor}, {cores} cores, {platform.system()}, Python {python}, topseg {own}"
-
-
-def _files(graph: Path) -> list[Path]:
-    """A graph's files: one, two where the weights are apart (OpenVINO, ncnn), or a folder's."""
-    if graph.is_dir():
-        return [file for file in graph.rglob("*") if file.is_file()]
-    return [file for file in (graph, graph.with_suffix(".bin")) if file.is_file()]
 
 
 def _lines(path: Path) -> list[str]:

@@ -191,6 +191,19 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, metadata)
 
 
+def graph_bytes(graph: Path) -> int:
+    """Give the size of a graph: a file, two with the weights apart (OpenVINO, ncnn), or a folder.
+
+    Args:
+        graph: The graph in its bundle.
+
+    Returns:
+        Bytes.
+    """
+    parts = graph.rglob("*") if graph.is_dir() else (graph, graph.with_suffix(".bin"))
+    return sum(part.stat().st_size for part in parts if part.is_file())
+
+
 def write_metadata(folder: Path, metadata: Metadata) -> Bundle:
     """Hash every file in a folder and write its ``metadata.json``, which makes it a bundle.
 

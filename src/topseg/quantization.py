@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from topseg.bundle import Bundle, Graph, Metadata, Quantization
+from topseg.bundle import Bundle, Graph, Metadata, Quantization, graph_bytes
 from topseg.data.dataset import Dataset
 from topseg.errors import InputError
 from topseg.files import find_images
@@ -52,8 +52,8 @@ def quantize(name: str, network: Network, folder: Path, batches: Sequence[Batch]
         quantization = Quantization(
             calibration_images=len(batches),
             float_layers=layers,
-            bytes=_size(folder / graph.file),
-            float_bytes=_size(aside / graph.file),
+            bytes=graph_bytes(folder / graph.file),
+            float_bytes=graph_bytes(aside / graph.file),
             network_size=(batches[0].shape[1], batches[0].shape[2]),
             network_ms=after,
             float_network_ms=before,
@@ -133,9 +133,3 @@ def _race(engines: Sequence[Runtime], batch: Batch) -> tuple[float, ...]:
             engine(batch)
             row[lane] = time.perf_counter() - start
     return tuple(float(ms) for ms in np.median(times[1:], axis=0) * 1000)  # the first warms up
-
-
-def _size(graph: Path) -> int:
-    """Bytes of a graph, and of the file with its weights where they are apart (OpenVINO)."""
-    files = (graph, graph.with_suffix(".bin"))
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -204,6 +204,16 @@ def check_graph(
             )
 
 
+def check_cpu(name: str, device: str) -> None:
+    """Refuse a device that an engine of the CPU has not got.
+
+    Raises:
+        InputError: Neither "auto" nor "cpu".
+    """
+    if device not in ("auto", "cpu"):
+        raise InputError(f"device {device}: the {name} runtime has only 'cpu'")
+
+
 def check_fixed(images: NDArray[Any], graph: Graph) -> None:
     """Refuse images of another size than a graph of one fixed size takes.
 

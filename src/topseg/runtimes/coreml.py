@@ -10,7 +10,7 @@ from PIL import Image
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
-from topseg.runtimes import UnavailableError, check_fixed, check_images, runs_here
+from topseg.runtimes import UnavailableError, check_cpu, check_fixed, check_images, runs_here
 from topseg.runtimes.quiet import quiet
 
 
@@ -32,8 +32,7 @@ class CoreMlRuntime:
             InputError: Another device, or the graph does not load.
             UnavailableError: No macOS.
         """
-        if device not in ("auto", "cpu"):
-            raise InputError(f"device {device}: the coreml runtime has only 'cpu'")
+        check_cpu("coreml", device)
         if not runs_here("coreml"):
             raise UnavailableError(
                 "runtime coreml: Core ML runs on macOS only; take another runtime"

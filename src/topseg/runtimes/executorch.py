@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
-from topseg.runtimes import check_fixed, check_graph, check_images
+from topseg.runtimes import check_cpu, check_fixed, check_graph, check_images
 from topseg.runtimes.quiet import quiet
 
 
@@ -29,8 +29,7 @@ class ExecuTorchRuntime:
         Raises:
             InputError: Another device, or the program does not load.
         """
-        if device not in ("auto", "cpu"):
-            raise InputError(f"device {device}: the executorch runtime has only 'cpu'")
+        check_cpu("executorch", device)
         with quiet():  # warns that its Python interface may change
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from topseg.bundle import Bundle
 from topseg.errors import InputError
-from topseg.runtimes import check_fixed, check_graph, check_images
+from topseg.runtimes import check_cpu, check_fixed, check_graph, check_images
 from topseg.runtimes.quiet import mute
 
 with mute():
@@ -31,8 +31,7 @@ class MnnRuntime:
         Raises:
             InputError: Another device, or the graph does not load.
         """
-        if device not in ("auto", "cpu"):
-            raise InputError(f"device {device}: the mnn runtime has only 'cpu'")
+        check_cpu("mnn", device)
         self.metadata = bundle.metadata
         self._graph = bundle.metadata.graphs["mnn"]
         self.fixed_size = self._graph.fixed_size

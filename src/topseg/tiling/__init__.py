@@ -59,7 +59,7 @@ def predict_tiles(
         out: Folder for the masks, GeoTIFF.
         tile: (height, width) in pixels, multiples of 64; a quarter of a side overlaps.
         context: What each tile attends to: itself, or the whole image (the runtime torch only).
-            Then every tile is run twice, and the mask is that of the whole image through the
+            Then the image is run twice, and the mask is that of the whole image through the
             network at once, but for the borders of the tiles' convolutions.
         progress: Called after each tile with (done, total) of the image at hand.
 
