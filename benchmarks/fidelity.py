@@ -24,22 +24,23 @@ from numpy.typing import NDArray
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
+from test_train_parity import GOLDEN, OPTIM, SAMPLES, golden, three_steps  # noqa: E402
+
 from data import test_reference_transforms as transforms  # noqa: E402
 from golden.fill import INPUTS, fill, golden_model, make_input, paddle_name  # noqa: E402
-from test_train_parity import GOLDEN, OPTIM, SAMPLES, golden, three_steps  # noqa: E402
-from topseg.bundle import read_bundle  # noqa: E402
+from topseg.bundle.bundle import read_bundle  # noqa: E402
+from topseg.core.geometry import ResizeRule  # noqa: E402
 from topseg.data import colors  # noqa: E402
 from topseg.data.dataset import DataConfig, open_dataset  # noqa: E402
-from topseg.geometry import ResizeRule  # noqa: E402
+from topseg.evaluation.metrics import ConfusionMatrix, Scores  # noqa: E402
+from topseg.evaluation.reference import reference_mask  # noqa: E402
+from topseg.inference.tta import Views  # noqa: E402
 from topseg.interop import convert_weights, read_weights, write_weights  # noqa: E402
-from topseg.metrics import ConfusionMatrix, Scores  # noqa: E402
 from topseg.models.cost import count_cost  # noqa: E402
 from topseg.recipe import ScheduleConfig  # noqa: E402
-from topseg.reference import reference_mask  # noqa: E402
 from topseg.runtimes import open_runtime  # noqa: E402
 from topseg.train.optim import make_optimizer, set_lr  # noqa: E402
 from topseg.train.schedule import learning_rate  # noqa: E402
-from topseg.tta import Views  # noqa: E402
 
 Row = tuple[str, str, str, str]
 """Item, the reference's figure, ours, the difference."""

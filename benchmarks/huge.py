@@ -28,16 +28,16 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from models import write_result
+from topseg.core.geometry import Size
 from topseg.data.dataset import Dataset, open_dataset
-from topseg.drawing import picture_png
-from topseg.geometry import Size
-from topseg.hub import load
-from topseg.metrics import ConfusionMatrix, Scores
-from topseg.predict import Predictor
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.inference.hub import load
+from topseg.inference.predict import Predictor
+from topseg.inference.tiling import predict_tiles, ramps, tile_slide
+from topseg.inference.tta import Logits
+from topseg.inference.upsample import upsample_argmax
+from topseg.media.drawing import picture_png
 from topseg.recipe import read_data
-from topseg.tiling import predict_tiles, ramps, tile_slide
-from topseg.tta import Logits
-from topseg.upsample import upsample_argmax
 
 TILES = (256, 384, 512, 768, 1024)
 PLACE = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_400_000, 0.1, 0.1)}

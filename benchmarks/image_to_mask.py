@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 
 from models import untrained, write_result
-from topseg.benchmark import draw_photo
-from topseg.bundle import Bundle
-from topseg.drawing import mask_png
-from topseg.graphs import Network, trace_onnx
-from topseg.images import read_image
+from topseg.bundle.bundle import Bundle
+from topseg.evaluation.benchmark import draw_photo
+from topseg.export.graphs import Network, trace_onnx
+from topseg.inference.upsample import upsample_argmax
+from topseg.media.drawing import mask_png
+from topseg.media.images import read_image
 from topseg.models.masks import Masks
 from topseg.runtimes import open_runtime
-from topseg.upsample import upsample_argmax
 
 SIZE = (960, 1280)
 

@@ -15,14 +15,14 @@ import onnx
 from onnxruntime import quantization
 
 from models import write_result
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.data.dataset import open_dataset
-from topseg.evaluation import evaluate
-from topseg.exporting import export, proof_images
-from topseg.graphs.int8 import quantize_onnx
-from topseg.hub import open_model
-from topseg.predict import Predictor
-from topseg.quantization import calibration_batches, calibration_images
+from topseg.evaluation.evaluate import evaluate
+from topseg.export.exporting import export, proof_images
+from topseg.export.graphs.int8 import quantize_onnx
+from topseg.export.quantization import calibration_batches, calibration_images
+from topseg.inference.hub import open_model
+from topseg.inference.predict import Predictor
 from topseg.recipe import read_data
 from topseg.runtimes import open_runtime
 

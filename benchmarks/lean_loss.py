@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
-from topseg.benchmark import describe_machine
-from topseg.lean import implementations, upsampled_cross_entropy
+from topseg.evaluation.benchmark import describe_machine
+from topseg.losses.lean import implementations, upsampled_cross_entropy
 from topseg.models import create_model
 
 RESULTS = Path(__file__).parent / "results" / "lean_loss.md"

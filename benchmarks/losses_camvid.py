@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models import write_result
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.recipe import read_recipe
 from topseg.train.trainer import train
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from topseg.benchmark import describe_machine
-from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
-from topseg.exporting import export, proof_images
-from topseg.files import write_text
-from topseg.labels import standard_set
+from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.core.files import write_text
+from topseg.core.labels import standard_set
+from topseg.evaluation.benchmark import describe_machine
+from topseg.export.exporting import export, proof_images
 from topseg.models import create_model
 
 # As the command line does, for the processes that the benchmarks start.

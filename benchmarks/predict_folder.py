@@ -16,11 +16,11 @@ from pathlib import Path
 import cv2
 
 from models import untrained, write_result
-from topseg.bulk import Threads, predict_files
-from topseg.data.scenes import draw_scene
-from topseg.drawing import picture_jpeg
-from topseg.hub import load_workers
-from topseg.predict import Predictor
+from topseg.inference.bulk import Threads, predict_files
+from topseg.inference.hub import load_workers
+from topseg.inference.predict import Predictor
+from topseg.media.drawing import picture_jpeg
+from topseg.synthetic.scenes import draw_scene
 
 
 def resident() -> float:

@@ -27,11 +27,11 @@ import cv2
 import numpy as np
 
 from models import untrained, write_result
-from topseg.benchmark import draw_photo
-from topseg.bundle import Bundle
-from topseg.drawing import mask_png
-from topseg.images import decode_image
-from topseg.predict import Predictor
+from topseg.bundle.bundle import Bundle
+from topseg.evaluation.benchmark import draw_photo
+from topseg.inference.predict import Predictor
+from topseg.media.drawing import mask_png
+from topseg.media.images import decode_image
 from topseg.runtimes import open_runtime
 
 CLIENTS = 8

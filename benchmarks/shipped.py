@@ -18,12 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models import write_result
 from topseg.benchmark import bench
-from topseg.bundle import Bundle, write_metadata
 from topseg.card import write_card
-from topseg.data.dataset import Dataset, open_dataset
-from topseg.evaluation import evaluate
 from topseg.exporting import FORMATS, export, proof_images
 from topseg.files import write_text
 from topseg.geometry import Size
@@ -33,6 +29,11 @@ from topseg.metrics import Scores
 from topseg.predict import Predictor
 from topseg.published import SHIPPED
 from topseg.quantization import calibration_images
+
+from models import write_result
+from topseg.bundle import Bundle, write_metadata
+from topseg.data.dataset import Dataset, open_dataset
+from topseg.evaluation import evaluate
 from topseg.recipe import read_data
 from topseg.runtimes import engine_version, open_runtime
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from models import untrained, write_result
-from topseg.benchmark import Timing, bench, draw_photo
+from topseg.evaluation.benchmark import Timing, bench, draw_photo
 from topseg.models.zoo import NETWORKS
 
 REFERENCE = """\

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from models import write_result
-from topseg.data.scenes import LABELS, write_scenes
+from topseg.synthetic.scenes import LABELS, write_scenes
 
 RECIPE = """\
 data: {{root: data}}

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from topseg.benchmark import describe_machine
-from topseg.upsample import implementations, upsample_argmax, upsample_argmax_probability
+from topseg.evaluation.benchmark import describe_machine
+from topseg.inference.upsample import implementations, upsample_argmax, upsample_argmax_probability
 
 Floats = NDArray[np.float32]
 Size = tuple[int, int]

@@ -20,12 +20,12 @@ import numpy as np
 
 from models import write_result
 from predict_folder import resident
-from topseg.data.scenes import draw_scene
-from topseg.hub import load
-from topseg.predict import Prediction, Predictor
-from topseg.streaming import VideoReport, predict_videos
-from topseg.upsample import upsample_argmax
-from topseg.video import VideoReader, VideoWriter, to_image
+from topseg.inference.hub import load
+from topseg.inference.predict import Prediction, Predictor
+from topseg.inference.upsample import upsample_argmax
+from topseg.inference.video import VideoReport, predict_videos
+from topseg.media.video import VideoReader, VideoWriter, to_image
+from topseg.synthetic.scenes import draw_scene
 
 SIZE = (720, 1280)
 

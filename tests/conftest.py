@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from golden.fill import golden_model
-from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
-from topseg.exporting import export
-from topseg.geometry import ResizeRule
-from topseg.labels import LabelSet, default_palette
-from topseg.predict import Predictor
+from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.core.geometry import ResizeRule
+from topseg.core.labels import LabelSet, default_palette
+from topseg.export.exporting import export
+from topseg.inference.predict import Predictor
 from topseg.runtimes import check_images
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from topseg.cli import main
+from topseg.core.errors import InputError
 from topseg.demo import RECIPE, run_demo
-from topseg.errors import InputError
 from topseg.recipe import read_recipe
 from topseg.report.run import report_run
 

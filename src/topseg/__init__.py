@@ -8,42 +8,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from topseg.bundle import Bundle, Metadata, read_bundle
+    from topseg.bundle.bundle import Bundle, Metadata, read_bundle
+    from topseg.core.errors import InputError
+    from topseg.core.labels import LabelSet
     from topseg.data.dataset import open_dataset
-    from topseg.errors import InputError
-    from topseg.evaluation import evaluate
-    from topseg.hub import load, open_model
+    from topseg.evaluation.evaluate import evaluate
+    from topseg.evaluation.metrics import ConfusionMatrix, Scores
+    from topseg.inference.hub import load, open_model
+    from topseg.inference.predict import Prediction, Predictor
+    from topseg.inference.upsample import upsample_argmax, upsample_argmax_probability
     from topseg.interop import convert_weights, load_weights
-    from topseg.labels import LabelSet
-    from topseg.metrics import ConfusionMatrix, Scores
     from topseg.models import create_model
-    from topseg.predict import Prediction, Predictor
     from topseg.recipe import Recipe, read_recipe
-    from topseg.upsample import upsample_argmax, upsample_argmax_probability
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Bundle": "bundle",
-    "ConfusionMatrix": "metrics",
-    "InputError": "errors",
-    "LabelSet": "labels",
-    "Metadata": "bundle",
-    "Prediction": "predict",
-    "Predictor": "predict",
+    "Bundle": "bundle.bundle",
+    "ConfusionMatrix": "evaluation.metrics",
+    "InputError": "core.errors",
+    "LabelSet": "core.labels",
+    "Metadata": "bundle.bundle",
+    "Prediction": "inference.predict",
+    "Predictor": "inference.predict",
     "Recipe": "recipe",
-    "Scores": "metrics",
+    "Scores": "evaluation.metrics",
     "convert_weights": "interop",
     "create_model": "models",
-    "evaluate": "evaluation",
-    "load": "hub",
+    "evaluate": "evaluation.evaluate",
+    "load": "inference.hub",
     "load_weights": "interop",
     "open_dataset": "data.dataset",
-    "open_model": "hub",
-    "read_bundle": "bundle",
+    "open_model": "inference.hub",
+    "read_bundle": "bundle.bundle",
     "read_recipe": "recipe",
-    "upsample_argmax": "upsample",
-    "upsample_argmax_probability": "upsample",
+    "upsample_argmax": "inference.upsample",
+    "upsample_argmax_probability": "inference.upsample",
 }
 
 __all__ = [

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from topseg.bulk import Threads, predict_files
-from topseg.config import build, override, read_yaml, to_tree
-from topseg.data.scenes import write_scenes
-from topseg.errors import InputError
-from topseg.files import write_json, write_text
-from topseg.hub import load
+from topseg.core.config import build, override, read_yaml, to_tree
+from topseg.core.errors import InputError
+from topseg.core.files import write_json, write_text
+from topseg.inference.bulk import Threads, predict_files
+from topseg.inference.hub import load
 from topseg.recipe import Recipe, read_data
 from topseg.report.run import report_run
+from topseg.synthetic.scenes import write_scenes
 from topseg.train.trainer import train
 
 RECIPE = Path(__file__).with_name("demo_recipe.yaml")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from topseg.bundle import METADATA, Architecture, Metadata, read_bundle, write_metadata
-from topseg.errors import InputError
-from topseg.files import read_json, write_json
+from topseg.bundle.bundle import METADATA, Architecture, Metadata, read_bundle, write_metadata
+from topseg.core.errors import InputError
+from topseg.core.files import read_json, write_json
 
 
 def make(folder: Path) -> Path:

@@ -12,13 +12,13 @@ from typing import ClassVar
 import pytest
 
 from golden.fill import golden_model
-from topseg import hub
-from topseg.bundle import read_bundle
-from topseg.downloads import fetch
-from topseg.errors import InputError
-from topseg.hub import find_weights, open_model
+from topseg.bundle.bundle import read_bundle
+from topseg.bundle.downloads import fetch
+from topseg.bundle.published import PUBLISHED
+from topseg.core.errors import InputError
+from topseg.inference import hub
+from topseg.inference.hub import find_weights, open_model
 from topseg.interop import write_weights
-from topseg.published import PUBLISHED
 
 DATA = bytes(range(256)) * 5000
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle, read_bundle
-from topseg.errors import InputError
-from topseg.exporting import export
-from topseg.graphs import PACKAGES
-from topseg.hub import load
+from topseg.bundle.bundle import Bundle, read_bundle
+from topseg.core.errors import InputError
+from topseg.export.exporting import export
+from topseg.export.graphs import PACKAGES
+from topseg.inference.hub import load
 from topseg.runtimes import Runtime, open_runtime
 
 FIXED = {"litert": "ai_edge_litert", "executorch": "executorch", "ncnn": "ncnn"}

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule
-from topseg.predict import Predictor
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
+from topseg.inference.predict import Predictor
+from topseg.inference.tta import Slide, Views
+from topseg.inference.upsample import upsample_argmax
 from topseg.runtimes import Runtime
-from topseg.tta import Slide, Views
-from topseg.upsample import upsample_argmax
 
 RULE = ResizeRule(short_side=64, max_long_side=256, multiple=64)
 EXIF_ORIENTATION = 0x0112

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from golden.fill import golden_model
-from topseg.bundle import Bundle, Graph
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle, Graph
+from topseg.core.errors import InputError
 from topseg.models.normalize import Normalize
 from topseg.runtimes import Runtime, open_runtime
 

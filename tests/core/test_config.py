@@ -7,8 +7,8 @@ import pytest
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.config import STRICT, build, explain, override, read_inherited, read_yaml, to_yaml
-from topseg.errors import InputError
+from topseg.core.config import STRICT, build, explain, override, read_inherited, read_yaml, to_yaml
+from topseg.core.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

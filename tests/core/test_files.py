@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.errors import InputError
-from topseg.files import atomic_path, find_images, read_json, sha256, write_json, write_text
+from topseg.core.errors import InputError
+from topseg.core.files import atomic_path, find_images, read_json, sha256, write_json, write_text
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:

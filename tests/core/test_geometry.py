@@ -2,8 +2,8 @@
 
 import pytest
 
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule, parse_size
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule, parse_size
 
 REFERENCE = ResizeRule(short_side=512, max_long_side=2048, multiple=32, round="up")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from topseg.errors import InputError
-from topseg.labels import STANDARD_SETS, LabelSet, default_palette, standard_set
+from topseg.core.errors import InputError
+from topseg.core.labels import STANDARD_SETS, LabelSet, default_palette, standard_set
 
 
 @pytest.mark.parametrize("name", STANDARD_SETS)

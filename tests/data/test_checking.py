@@ -7,11 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from topseg.checking import Report, check
+from topseg.core.errors import InputError
+from topseg.data.checking import Report, check
 from topseg.data.dataset import DataConfig
-from topseg.errors import InputError
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture

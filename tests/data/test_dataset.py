@@ -7,9 +7,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from topseg.core.errors import InputError
+from topseg.core.labels import default_palette, standard_set
 from topseg.data.dataset import DataConfig, label_set, open_dataset
-from topseg.errors import InputError
-from topseg.labels import default_palette, standard_set
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from topseg.core.errors import InputError
 from topseg.data.dataset import DataConfig, Split, find_pairs, open_dataset
-from topseg.errors import InputError
 
 
 def found(tree: Any, layout: str, split: Split = "train", **config: Any) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet, default_palette
 from topseg.data.masks import MaskReader
-from topseg.errors import InputError
-from topseg.labels import LabelSet, default_palette
 
 ABC = LabelSet(("a", "b", "c"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
 

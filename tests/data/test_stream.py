@@ -2,8 +2,8 @@
 
 import pytest
 
+from topseg.core.errors import InputError
 from topseg.data.stream import batch_at, draw_at, share
-from topseg.errors import InputError
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(10, 5), (10, 4), (3, 8), (1, 2)])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from topseg.config import build
+from topseg.core.config import build
+from topseg.core.errors import InputError
 from topseg.data.sample import Sample
 from topseg.data.transforms import (
     Distort,
@@ -21,7 +22,6 @@ from topseg.data.transforms import (
     Transform,
     sized,
 )
-from topseg.errors import InputError
 from topseg.recipe import Recipe
 
 

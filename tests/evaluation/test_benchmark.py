@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.benchmark import STAGES, Timing, bench, draw_photo, save
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.cli import main
-from topseg.images import read_size
+from topseg.evaluation.benchmark import STAGES, Timing, bench, draw_photo, save
+from topseg.media.images import read_size
 
 
 def test_timing_summarises_in_milliseconds() -> None:

@@ -9,16 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
+from topseg.core.labels import LabelSet, standard_set
 from topseg.data.dataset import DataConfig, Dataset, open_dataset
 from topseg.data.sample import Sample
-from topseg.errors import InputError
-from topseg.evaluation import evaluate
-from topseg.geometry import ResizeRule
-from topseg.labels import LabelSet, standard_set
-from topseg.predict import Predictor
-from topseg.tta import Slide
+from topseg.evaluation.evaluate import evaluate
+from topseg.inference.predict import Predictor
+from topseg.inference.tta import Slide
 
-ADE = Path(__file__).parents[1] / "../shared/data/ade20k_sample"
+ADE = Path(__file__).parents[2] / "../shared/data/ade20k_sample"
 SKY, TREE = 2, 4
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.errors import InputError
-from topseg.metrics import ConfusionMatrix, Scores
+from topseg.core.errors import InputError
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
 
-GOLDEN = Path(__file__).parent / "golden" / "transforms_metrics.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "transforms_metrics.npz"
 
 
 def _count(truth: list[int], prediction: list[int], classes: int = 3) -> ConfusionMatrix:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.geometry import ResizeRule
-from topseg.reference import interpolation, reference_mask
-from topseg.tta import Slide, Views
+from topseg.core.geometry import ResizeRule
+from topseg.evaluation.reference import interpolation, reference_mask
+from topseg.inference.tta import Slide, Views
 
 RULE = ResizeRule(short_side=128, max_long_side=512, multiple=32, round="up")
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg import exporting
-from topseg.bundle import Bundle, Graph, Metadata, read_bundle
-from topseg.errors import InputError
-from topseg.exporting import export, proof_sizes
-from topseg.geometry import ResizeRule
-from topseg.graphs import Network
-from topseg.hub import load
+from topseg.bundle.bundle import Bundle, Graph, Metadata, read_bundle
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
+from topseg.export import exporting
+from topseg.export.exporting import export, proof_sizes
+from topseg.export.graphs import Network
+from topseg.inference.hub import load
+from topseg.inference.upsample import upsample_argmax
 from topseg.runtimes import UnavailableError, onnx, open_runtime
 from topseg.runtimes.onnx import OnnxRuntime
-from topseg.upsample import upsample_argmax
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_bundle_is_readable_and_names_no_machine(exported: Bundle) -> None:
     assert "golden-tiny" in card
     assert "| onnx | model.onnx | fp32 | onnxruntime" in card
     graph = (exported.folder / "model.onnx").read_bytes()
-    assert str(Path(exporting.__file__).parents[2]).encode() not in graph
+    assert str(Path(exporting.__file__).parents[3]).encode() not in graph
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino", "mnn"])

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from topseg import exporting, quantization
-from topseg.bundle import Bundle, Graph, read_bundle
+from topseg.bundle.bundle import Bundle, Graph, read_bundle
+from topseg.core.errors import InputError
+from topseg.core.files import write_bytes
 from topseg.data.sample import Sample
-from topseg.drawing import picture_jpeg
-from topseg.errors import InputError
-from topseg.exporting import export
-from topseg.files import write_bytes
-from topseg.graphs import PACKAGES as GRAPH_PACKAGES
-from topseg.graphs.int8 import PACKAGES, QUANTIZERS
-from topseg.predict import Predictor
-from topseg.quantization import CALIBRATION, calibration_batches, calibration_images
+from topseg.export import exporting, quantization
+from topseg.export.exporting import export
+from topseg.export.graphs import PACKAGES as GRAPH_PACKAGES
+from topseg.export.graphs.int8 import PACKAGES, QUANTIZERS
+from topseg.export.quantization import CALIBRATION, calibration_batches, calibration_images
+from topseg.inference.predict import Predictor
+from topseg.media.drawing import picture_jpeg
 from topseg.runtimes import open_runtime
 
 onnx = pytest.importorskip("onnx")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import topseg
-from topseg.data.scenes import draw_scene
-from topseg.errors import InputError
-from topseg.hub import open_model
-from topseg.published import SHIPPED
+from topseg.bundle.published import SHIPPED
+from topseg.core.errors import InputError
+from topseg.inference.hub import open_model
+from topseg.synthetic.scenes import draw_scene
 
 NAME = "topformer-tiny-camvid"
 
@@ -30,7 +30,7 @@ def test_the_packaged_model_names_its_limit_at_each_use(
 
 
 def test_a_bundle_made_of_it_keeps_the_notice(tmp_path: Path) -> None:
-    from topseg.exporting import export, proof_images
+    from topseg.export.exporting import export, proof_images
 
     bundle = open_model(NAME)
     made = export(bundle, tmp_path / "mine", ["torch"], images=proof_images(bundle.metadata, None))

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.errors import InputError
-from topseg.predict import Predictor
-from topseg.tta import resize_logits
+from topseg.core.errors import InputError
+from topseg.inference.predict import Predictor
+from topseg.inference.tta import resize_logits
 
 Bytes = NDArray[np.uint8]
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.cli import main
-from topseg.errors import InputError
-from topseg.predict import Predictor
+from topseg.core.errors import InputError
+from topseg.inference.predict import Predictor
 
 av = pytest.importorskip("av", reason="needs topseg[video]")
 
 from clips import picture, read_frames, read_times, write_clip  # noqa: E402
-from topseg import video  # noqa: E402
-from topseg.streaming import VideoReport, predict_videos  # noqa: E402
+from topseg.inference.video import VideoReport, predict_videos  # noqa: E402
+from topseg.media import video  # noqa: E402
 
 
 @pytest.fixture

@@ -10,20 +10,20 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.cli import main
-from topseg.errors import InputError
-from topseg.geometry import Size
-from topseg.hub import load
-from topseg.predict import Predictor
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
+from topseg.inference.hub import load
+from topseg.inference.predict import Predictor
+from topseg.inference.upsample import upsample_argmax
 from topseg.runtimes import Runtime
-from topseg.upsample import upsample_argmax
 
 rasterio = pytest.importorskip("rasterio")
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
-from topseg.rasters import Raster  # noqa: E402
-from topseg.tiling import predict_tiles, ramps, tile_slide  # noqa: E402
+from topseg.inference.tiling import predict_tiles, ramps, tile_slide  # noqa: E402
+from topseg.media.rasters import Raster  # noqa: E402
 
 TILE = (128, 192)
 
@@ -317,7 +317,7 @@ def test_one_tile_in_context_is_the_image(network: Predictor, tmp_path: Path) ->
 def test_fused_attention_is_the_same(network: Predictor) -> None:
     import torch
 
-    from topseg.tiling.context import WholeImage
+    from topseg.inference.tiling.context import WholeImage
 
     (halves,) = WholeImage([network.runtime], 1)._halves
     channels = sum(halves.backbone.channels)

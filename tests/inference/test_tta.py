@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule
-from topseg.tta import Slide, Views, resize_image, resize_logits, view_logits
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
+from topseg.inference.tta import Slide, Views, resize_image, resize_logits, view_logits
 
 AS_IS = ResizeRule(short_side=None, multiple=32)
 

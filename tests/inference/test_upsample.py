@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.upsample import (
+from topseg.core.errors import InputError
+from topseg.inference.upsample import (
     _Axis,
     _bilinear,
     implementations,
@@ -19,7 +19,7 @@ from topseg.upsample import (
     upsample_argmax_probability,
 )
 
-TABLE = json.loads((Path(__file__).parent / "golden" / "resize_vectors.json").read_text())
+TABLE = json.loads((Path(__file__).parents[1] / "golden" / "resize_vectors.json").read_text())
 
 SHAPES = [  # (K, h, w), (H, W)
     ((1, 4, 5), (32, 40)),
@@ -277,7 +277,7 @@ def test_compiled_paths_come_first() -> None:
 def test_works_without_the_extension() -> None:
     code = (
         "import sys; sys.modules['topseg._native'] = None\n"
-        "import numpy as np; from topseg.upsample import *\n"
+        "import numpy as np; from topseg.inference.upsample import *\n"
         "logits = np.eye(3, dtype=np.float32)[:, None]\n"
         "print(implementations(), upsample_argmax(logits, (1, 6)))"
     )

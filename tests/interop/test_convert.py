@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from golden.fill import golden_model, make_input
-from topseg.bundle import read_bundle
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule
+from topseg.bundle.bundle import read_bundle
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
 from topseg.interop import convert_weights, load_weights, read_weights, write_weights
 from topseg.interop.convert import WIDTHS
 from topseg.models import create_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from golden.fill import golden_model
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.interop import load_weights, read_weights, write_weights
 from topseg.models import create_model
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from topseg.config import Tree
+from topseg.core.config import Tree
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
 from topseg.data.transforms import Distort, Flip, PadCrop, RandomScale, Resize, StepScale
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule
 from topseg.interop.paddleseg import is_paddleseg, translate
 from topseg.recipe import (
     CrossEntropyConfig,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.interop.pickles import read_pickle
 from topseg.interop.weights import read_weights
 

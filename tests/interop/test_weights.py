@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from golden.fill import golden_model, paddle_name
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.interop import read_weights, write_weights
 from topseg.interop.weights import Weights
 

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 from torch.nn.functional import cross_entropy, interpolate  # noqa: E402
 
-import topseg.lean as lean_module  # noqa: E402
-from topseg.errors import InputError  # noqa: E402
-from topseg.lean import Mining, implementations, upsampled_cross_entropy  # noqa: E402
+import topseg.losses.lean as lean_module  # noqa: E402
+from topseg.core.errors import InputError  # noqa: E402
+from topseg.losses.lean import Mining, implementations, upsampled_cross_entropy  # noqa: E402
 
 SHAPES = [  # (B, K, h, w), (H, W)
     ((2, 2, 6, 5), (48, 40)),
@@ -251,8 +251,8 @@ def test_errors(implementation: str) -> None:
 def test_on_a_gpu_triton_comes_first_where_it_agrees(
     installed: bool, agrees: bool, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topseg.lean.find_spec", lambda name: installed)
-    monkeypatch.setattr("topseg.lean._triton_agrees", lambda device: agrees)
+    monkeypatch.setattr("topseg.losses.lean.find_spec", lambda name: installed)
+    monkeypatch.setattr("topseg.losses.lean._triton_agrees", lambda device: agrees)
     assert implementations("cuda") == expected
 
 

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("triton", reason="Triton comes with torch's CUDA builds")
 
 from test_lean import OPTIONS, assert_near, example, lean, oracle  # noqa: E402
-from topseg.lean import Mining, _triton_agrees, upsampled_cross_entropy  # noqa: E402
+
+from topseg.losses.lean import Mining, _triton_agrees, upsampled_cross_entropy  # noqa: E402
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # before anything imports Triton
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -33,7 +34,7 @@ SHAPES = [  # (B, K, h, w), (H, W)
 
 @pytest.fixture(autouse=True)
 def _only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("topseg.lean.implementations", lambda device: ("triton", "torch"))
+    monkeypatch.setattr("topseg.losses.lean.implementations", lambda device: ("triton", "torch"))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

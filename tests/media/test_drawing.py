@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg import drawing
-from topseg.errors import InputError
-from topseg.labels import LabelSet, default_palette
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet, default_palette
+from topseg.media import drawing
 
 MASK = np.array([[0, 1, 2], [2, 255, 0]], np.uint8)
 

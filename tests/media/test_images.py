@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.images import decode_image, is_whole, read_image, read_size
+from topseg.core.errors import InputError
+from topseg.media.images import decode_image, is_whole, read_image, read_size
 
 Array = NDArray[np.uint8]
 

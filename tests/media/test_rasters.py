@@ -9,9 +9,9 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.images import read_image
-from topseg.labels import LabelSet, default_palette
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet, default_palette
+from topseg.media.images import read_image
 
 rasterio = pytest.importorskip("rasterio")
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -21,7 +21,7 @@ from rasterio.enums import ColorInterp  # noqa: E402
 from rasterio.rpc import RPC  # noqa: E402
 from rasterio.transform import from_origin  # noqa: E402
 
-from topseg.rasters import open_raster, write_mask  # noqa: E402
+from topseg.media.rasters import open_raster, write_mask  # noqa: E402
 
 PLACED = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_400_000, 0.5, 0.5)}
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 
 av = pytest.importorskip("av", reason="needs topseg[video]")
 
 from clips import picture, read_frames, read_times, write_clip  # noqa: E402
-from topseg.video import VideoReader, VideoWriter, container_for, is_video, to_image  # noqa: E402
+from topseg.media.video import VideoReader, VideoWriter, container_for, is_video, to_image  # noqa: E402
 
 
 def copy(source: Path, out: Path, change: Callable[[Any], Any] = lambda image: image) -> Path:

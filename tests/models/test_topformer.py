@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from golden.fill import INPUTS, fill, golden_model, make_input, paddle_name
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.models import create_model
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from browser import Browser, service
 
-from topseg.bundle import read_bundle
-from topseg.drawing import picture_jpeg, picture_png
-from topseg.images import read_image
-from topseg.predict import Predictor
+from topseg.bundle.bundle import read_bundle
+from topseg.inference.predict import Predictor
+from topseg.media.drawing import picture_jpeg, picture_png
+from topseg.media.images import read_image
 from topseg.runtimes import open_runtime
 
 SCREENS = {"desktop": (1360, 860, 1), "phone": (390, 844, 2)}

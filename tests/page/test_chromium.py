@@ -9,12 +9,12 @@ import pytest
 from browser import CHROMIUM, DRIVER, Browser, service, static
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
-from topseg.drawing import picture_png
-from topseg.predict import Predictor
+from topseg.bundle.bundle import Bundle
+from topseg.inference.predict import Predictor
+from topseg.inference.upsample import upsample_argmax
+from topseg.media.drawing import picture_png
 from topseg.runtimes import open_runtime
 from topseg.serve.page import has_engine, write_page
-from topseg.upsample import upsample_argmax
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium is not installed")

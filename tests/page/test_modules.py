@@ -15,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.drawing import mask_png
-from topseg.geometry import ResizeRule
-from topseg.labels import LabelSet, default_palette
+from topseg.core.geometry import ResizeRule
+from topseg.core.labels import LabelSet, default_palette
+from topseg.inference.upsample import upsample_argmax
+from topseg.media.drawing import mask_png
 from topseg.serve.page import FOLDER
-from topseg.upsample import upsample_argmax
 
 NODE = shutil.which("node")
 TABLE = json.loads((Path(__file__).parents[1] / "golden" / "resize_vectors.json").read_text())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.bundle import Bundle, Graph, write_metadata
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle, Graph, write_metadata
+from topseg.core.errors import InputError
 from topseg.serve import page
 from topseg.serve.page import ENGINE_FILES, FOLDER, install_engine, page_files, write_page
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.config import to_yaml
-from topseg.errors import InputError
+from topseg.core.config import to_yaml
+from topseg.core.errors import InputError
 from topseg.recipe import Recipe, num_classes_of, read_data, read_recipe
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from topseg.core.geometry import ResizeRule
 from topseg.data.sample import Sample
 from topseg.data.transforms import (
     Distort,
@@ -16,10 +17,9 @@ from topseg.data.transforms import (
     StepScale,
     sized,
 )
-from topseg.geometry import ResizeRule
 from topseg.recipe import CrossEntropyConfig, OptimConfig, Recipe, ScheduleConfig, read_recipe
 
-FOLDER = Path(__file__).parents[1] / "recipes"
+FOLDER = Path(__file__).parents[2] / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 FAMILIES = ["ade20k", "ade20k_official", "cityscapes", "voc"]
 

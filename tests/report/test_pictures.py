@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from topseg.core.labels import LabelSet
 from topseg.data.sample import Sample
-from topseg.labels import LabelSet
-from topseg.predict import Predictor
+from topseg.inference.predict import Predictor
 from topseg.report.pictures import Example, choose_examples, example_figure
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.labels import LabelSet, default_palette
-from topseg.metrics import ConfusionMatrix, Scores
+from topseg.core.labels import LabelSet, default_palette
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
 from topseg.report.page import Report, write_report
 from topseg.report.pictures import Example
 

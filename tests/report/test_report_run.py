@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.models import create_model
 from topseg.report.run import count_parameters, read_log, training_seconds
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from topseg import runtimes
-from topseg.bundle import Bundle, Graph, read_bundle
-from topseg.errors import InputError
-from topseg.exporting import export
-from topseg.hub import load
+from topseg.bundle.bundle import Bundle, Graph, read_bundle
+from topseg.core.errors import InputError
+from topseg.export.exporting import export
+from topseg.inference.hub import load
 from topseg.runtimes import open_runtime
 
 SIZE = (64, 96)

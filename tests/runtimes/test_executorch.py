@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from golden.make_blocks import SIZE, blocks_network
-from topseg.bundle import Architecture, Bundle, Metadata
-from topseg.errors import InputError
-from topseg.graphs.executorch import write_executorch
+from topseg.bundle.bundle import Architecture, Bundle, Metadata
+from topseg.core.errors import InputError
+from topseg.export.graphs.executorch import write_executorch
 from topseg.runtimes import open_runtime
 
 

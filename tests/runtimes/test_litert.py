@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.bundle import WEIGHTS, Architecture, Bundle, Graph, Metadata, write_metadata
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule
+from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Graph, Metadata, write_metadata
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
 from topseg.runtimes import open_runtime
 
 pytest.importorskip("ai_edge_litert")

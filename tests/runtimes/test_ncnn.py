@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
-from topseg.exporting import export
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
+from topseg.export.exporting import export
 from topseg.runtimes import open_runtime
 
 pytest.importorskip("ncnn")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.runtimes import open_runtime
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from topseg.bundle import Architecture, Metadata, write_metadata
-from topseg.errors import InputError
-from topseg.labels import default_palette
+from topseg.bundle.bundle import Architecture, Metadata, write_metadata
+from topseg.core.errors import InputError
+from topseg.core.labels import default_palette
 from topseg.models import create_model
 from topseg.runtimes import open_runtime
 from topseg.runtimes.torch import TorchRuntime, choose_device

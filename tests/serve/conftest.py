@@ -12,7 +12,7 @@ from fakes import ColorRuntime, LocalWorker, make_bundle
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from topseg.bundle import Bundle, read_bundle
+from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.serve import service as service_module
 from topseg.serve.app import make_app
 from topseg.serve.config import ServeConfig

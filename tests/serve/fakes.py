@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
 from topseg.cli import main
-from topseg.geometry import ResizeRule
+from topseg.core.geometry import ResizeRule
 from topseg.runtimes import check_images
 from topseg.serve import run
 from topseg.serve.pipeline import Answer, Pipeline, Task

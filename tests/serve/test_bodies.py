@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.serve.bodies import find_image, unpack
 from topseg.serve.refusal import Refusal
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.serve.header import check_header
 from topseg.serve.refusal import Refusal
 

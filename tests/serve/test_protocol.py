@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
 from topseg.serve import protocol
 from topseg.serve.protocol import Inference, read_request, write_response
 from topseg.serve.refusal import Refusal
@@ -179,7 +179,7 @@ def make_wide(fake: Bundle) -> Callable[[], Any]:
     """Metadata of 300 classes."""
     import dataclasses
 
-    from topseg.labels import default_palette
+    from topseg.core.labels import default_palette
 
     model = dataclasses.replace(fake.metadata.model, num_classes=300)
     names = tuple(map(str, range(300)))

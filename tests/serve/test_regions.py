@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.labels import LabelSet, default_palette
+from topseg.core.labels import LabelSet, default_palette
 from topseg.serve.regions import describe, polygons, run_lengths
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.config import explain
-from topseg.errors import InputError
+from topseg.core.config import explain
+from topseg.core.errors import InputError
 from topseg.serve.config import ServeConfig, read_serve_config
 
 

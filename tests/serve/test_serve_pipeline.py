@@ -11,9 +11,9 @@ from fakes import ColorRuntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.bundle import Bundle
-from topseg.geometry import ResizeRule
-from topseg.predict import Predictor
+from topseg.bundle.bundle import Bundle
+from topseg.core.geometry import ResizeRule
+from topseg.inference.predict import Predictor
 from topseg.runtimes import Runtime, open_runtime
 from topseg.serve.pipeline import Pipeline, Segment, Tensors
 

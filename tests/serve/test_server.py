@@ -22,14 +22,14 @@ import pytest
 from fakes import DEADLY, REAL, ColorRuntime, Server, running
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
+from topseg.inference.upsample import upsample_argmax
 from topseg.serve import run
 from topseg.serve.config import ServeConfig
 from topseg.serve.messages import SERVICE, messages
 from topseg.serve.rpc import start_rpc
 from topseg.serve.service import Service
-from topseg.upsample import upsample_argmax
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
 

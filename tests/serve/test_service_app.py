@@ -15,8 +15,8 @@ from fakes import ColorRuntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.bundle import Bundle
-from topseg.predict import Predictor
+from topseg.bundle.bundle import Bundle
+from topseg.inference.predict import Predictor
 
 Connect = Callable[..., Any]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from fakes import DEADLY, ColorRuntime, make_bundle
 
-from topseg.bundle import Bundle, read_bundle, write_metadata
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle, read_bundle, write_metadata
+from topseg.core.errors import InputError
 from topseg.serve.config import ServeConfig
 from topseg.serve.pipeline import Tensors
 from topseg.serve.refusal import Refusal

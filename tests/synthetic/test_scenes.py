@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.checking import check
+from topseg.core.errors import InputError
+from topseg.data.checking import check
 from topseg.data.dataset import open_dataset
 from topseg.data.sample import Sample
-from topseg.data.scenes import LABELS, SIZE, draw_scene, write_scenes
-from topseg.errors import InputError
-from topseg.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
 from topseg.recipe import read_data
+from topseg.synthetic.scenes import LABELS, SIZE, draw_scene, write_scenes
 
 K = LABELS.num_classes
 
@@ -32,7 +32,7 @@ def val() -> list[Sample]:
 
 def test_a_scene_is_a_function_of_seed_and_index(val: list[Sample]) -> None:
     code = (
-        "import hashlib; from topseg.data.scenes import draw_scene; s = draw_scene(0, 402);"
+        "import hashlib; from topseg.synthetic.scenes import draw_scene; s = draw_scene(0, 402);"
         "print(hashlib.sha256(s.image.tobytes() + s.mask.tobytes()).hexdigest())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from topseg.config import build
+from topseg.core.config import build
 from topseg.models import create_model
 from topseg.recipe import Recipe
 from topseg.train import state

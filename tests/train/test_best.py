@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from topseg.bundle import read_bundle
-from topseg.hub import open_model
+from topseg.bundle.bundle import read_bundle
+from topseg.inference.hub import open_model
 from topseg.recipe import Recipe
 from topseg.train.best import keep_weights, ranked
 from topseg.train.comparison import compare_runs

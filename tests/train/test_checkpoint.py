@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from topseg.bundle import Architecture, Metadata
-from topseg.errors import InputError
+from topseg.bundle.bundle import Architecture, Metadata
+from topseg.core.errors import InputError
 from topseg.recipe import Recipe
 from topseg.train import checkpoint
 from topseg.train.checkpoint import (

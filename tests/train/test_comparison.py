@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from topseg.bundle import read_bundle, write_metadata
-from topseg.errors import InputError
+from topseg.bundle.bundle import read_bundle, write_metadata
+from topseg.core.errors import InputError
 from topseg.train.comparison import compare_runs
 
 

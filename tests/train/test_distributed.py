@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.recipe import Recipe
 from topseg.train.comparison import compare_runs
 from topseg.train.distributed import World

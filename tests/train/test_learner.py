@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from topseg.bundle import read_bundle
+from topseg.bundle.bundle import read_bundle
 from topseg.losses import CrossEntropy, total_loss
 from topseg.models import create_model
 from topseg.recipe import Recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
 from topseg.train.log import Log
 from topseg.train.trackers import Tracker
 

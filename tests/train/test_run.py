@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.recipe import Recipe
 from topseg.train.trainer import train
 
@@ -90,7 +90,7 @@ def test_another_thread_count_is_a_warning(
     metadata = state.with_name("metadata.json")
     before = state.read_bytes()
     state.write_bytes(before.replace(b'"threads": 1', b'"threads": 5'))
-    from topseg.files import sha256
+    from topseg.core.files import sha256
 
     text = metadata.read_text()
     old = next(line for line in text.splitlines() if "state.json" in line).split('"')[3]

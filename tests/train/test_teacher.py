@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from topseg.bundle import WEIGHTS, Architecture, Metadata, read_bundle, write_metadata
-from topseg.config import build, to_tree
-from topseg.errors import InputError
-from topseg.hub import load
-from topseg.labels import LabelSet
+from topseg.bundle.bundle import WEIGHTS, Architecture, Metadata, read_bundle, write_metadata
+from topseg.core.config import build, to_tree
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet
+from topseg.inference.hub import load
 from topseg.losses import channel_wise, soft_targets
 from topseg.models import create_model
 from topseg.recipe import ModelConfig, Recipe

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from topseg.config import build, to_tree
-from topseg.errors import InputError
-from topseg.labels import LabelSet
+from topseg.core.config import build, to_tree
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet
 from topseg.losses import CrossEntropy, Dice, Focal, Lovasz, Ohem
 from topseg.recipe import Recipe
 from topseg.train.terms import make_loss

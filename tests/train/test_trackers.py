@@ -8,7 +8,7 @@ from unittest.mock import MagicMock, call
 import numpy as np
 import pytest
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.train.trackers import TRACKERS, find_trackers
 
 PICTURE = np.zeros((2, 4, 3), np.uint8)

@@ -20,7 +20,7 @@ from topseg.recipe import OptimConfig, ScheduleConfig
 from topseg.train.optim import make_optimizer, set_lr
 from topseg.train.schedule import learning_rate
 
-GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "train_step_tiny.npz"))
+GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "train_step_tiny.npz"))
 OPTIM = OptimConfig(lr=1.2e-3, weight_decay=0.01, backbone_lr_mult=0.1)
 SCHEDULE = ScheduleConfig(warmup_steps=1500, warmup_lr=1e-6)
 STEPS = 160_000

@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from topseg.bundle import read_bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import read_bundle
+from topseg.core.errors import InputError
 from topseg.models import create_model
 from topseg.recipe import CrossEntropyConfig, Recipe, read_recipe
 from topseg.train.comparison import compare_runs
@@ -118,7 +118,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stops_early_and_knows_it_on_resume(
     make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topseg.metrics.Scores.miou", 0.5)  # the first is the best
+    monkeypatch.setattr("topseg.evaluation.metrics.Scores.miou", 0.5)  # the first is the best
     rule = {"steps": 6, "eval_every": 1, "early_stop": 2}
     assert train(make_recipe(train=rule), tmp_path / "run") == 0
     state = json.loads((tmp_path / "run/checkpoints/step_00000003/state.json").read_text())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.recipe import Recipe
 from topseg.train import trial
 from topseg.train.trial import bench_data, dry_run
@@ -15,7 +15,7 @@ MakeRecipe = Callable[..., Recipe]
 
 
 def with_losses(recipe: Recipe, *names: str) -> Recipe:
-    from topseg.config import build, to_tree
+    from topseg.core.config import build, to_tree
 
     tree = to_tree(recipe) | {"loss": [{"name": name} for name in names]}
     return build(Recipe, tree, "recipe")

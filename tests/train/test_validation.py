@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from topseg.core.stop import StopSignal
 from topseg.data.dataset import open_dataset
-from topseg.hub import load, open_model
+from topseg.inference.hub import load, open_model
 from topseg.recipe import Recipe
 from topseg.runtimes.torch import open_torch
-from topseg.stop import StopSignal
 from topseg.train.distributed import World
 from topseg.train.trainer import train
 from topseg.train.validation import draw_samples, validate

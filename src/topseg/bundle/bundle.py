@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.config import STRICT, build, to_tree
-from topseg.errors import InputError
-from topseg.files import read_json, sha256, write_json
-from topseg.geometry import STRIDE, ResizeRule
-from topseg.labels import LabelSet
+from topseg.core.config import STRICT, build, to_tree
+from topseg.core.errors import InputError
+from topseg.core.files import read_json, sha256, write_json
+from topseg.core.geometry import STRIDE, ResizeRule
+from topseg.core.labels import LabelSet
 
 SCHEMA_VERSION = 1
 METADATA = "metadata.json"

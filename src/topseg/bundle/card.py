@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from topseg.bundle import Graph, Metadata, Proof, Quantization
-from topseg.files import write_text
+from topseg.bundle.bundle import Graph, Metadata, Proof, Quantization
+from topseg.core.files import write_text
 
 
 def write_card(folder: Path, metadata: Metadata) -> None:

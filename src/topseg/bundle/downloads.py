@@ -14,8 +14,8 @@ from pathlib import Path
 import platformdirs
 import requests
 
-from topseg.errors import InputError
-from topseg.files import sha256, write_text
+from topseg.core.errors import InputError
+from topseg.core.files import sha256, write_text
 
 TIMEOUT = 30  # seconds without a byte
 _CHUNK = 1 << 16

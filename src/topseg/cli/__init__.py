@@ -15,7 +15,7 @@ from cyclopts import CycloptsError
 
 from topseg.cli import learn, share, use
 from topseg.cli.app import app
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 
 __all__ = ["learn", "main", "share", "use"]  # importing the commands registers them
 

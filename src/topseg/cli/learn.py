@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from topseg.cli.app import MANY, Device, Flag, app, show_progress
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 
 
 @app.command
@@ -72,7 +72,7 @@ def recipe(recipe: Path, /, *overrides: str) -> None:
         recipe: The recipe (YAML), topseg's or PaddleSeg's.
         overrides: Changes to it, such as train.steps=500.
     """
-    from topseg.config import explain
+    from topseg.core.config import explain
     from topseg.recipe import read_recipe
 
     print(explain(read_recipe(recipe, overrides, report=lambda line: print(f"# {line}"))))
@@ -86,7 +86,7 @@ def check(data: Path, /, *overrides: str) -> int:
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
     """
-    from topseg.checking import check
+    from topseg.data.checking import check
     from topseg.recipe import read_data_recipe
 
     source = read_data_recipe(data, overrides)

@@ -13,9 +13,9 @@ from topseg.cli.app import MANY, app
 @app.command
 def models() -> None:
     """List the networks, and the names that can stand as MODEL."""
-    from topseg.bundle import read_bundle
+    from topseg.bundle.bundle import read_bundle
+    from topseg.bundle.published import PUBLISHED, SHIPPED
     from topseg.models.zoo import NETWORKS
-    from topseg.published import PUBLISHED, SHIPPED
 
     print(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
     for network in NETWORKS.values():
@@ -63,11 +63,11 @@ def export(
             of the data.
         max_drop: Most points of mIoU that int8 may lose; above, nothing is written.
     """
+    from topseg.core.geometry import parse_size
     from topseg.data.dataset import open_dataset
-    from topseg.exporting import export, proof_images
-    from topseg.geometry import parse_size
-    from topseg.hub import open_model
-    from topseg.quantization import calibration_images
+    from topseg.export.exporting import export, proof_images
+    from topseg.export.quantization import calibration_images
+    from topseg.inference.hub import open_model
     from topseg.recipe import read_data
     from topseg.serve.page import write_page
 
@@ -109,7 +109,7 @@ def weights(src: Path, dst: Path, /) -> None:
         src: .pdparams, .zip (ImageNet backbones), .pth, .safetensors, or MODEL.
         dst: A name without a suffix for a bundle, or .pdparams, .pth, .safetensors.
     """
-    from topseg.hub import find_weights, open_model
+    from topseg.inference.hub import find_weights, open_model
     from topseg.interop import convert_weights
     from topseg.runtimes import open_runtime
 

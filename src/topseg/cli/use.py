@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from topseg.cli.app import MANY, POSITIVE, Device, Flag, app, show_progress
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 
 if TYPE_CHECKING:
-    from topseg.predict import Predictor
+    from topseg.inference.predict import Predictor
 
 
 @app.command
@@ -68,10 +68,10 @@ def predict(
     import contextlib
     import functools
 
-    from topseg.bulk import Engine, Threads, UnreadableError, parse_shard, predict_files
-    from topseg.drawing import legend_text
-    from topseg.hub import load, load_workers
-    from topseg.video import is_video
+    from topseg.inference.bulk import Engine, Threads, UnreadableError, parse_shard, predict_files
+    from topseg.inference.hub import load, load_workers
+    from topseg.media.drawing import legend_text
+    from topseg.media.video import is_video
 
     if address is not None and engine != "ray":
         raise InputError("address: only together with --engine ray")
@@ -97,7 +97,7 @@ def predict(
     part = parse_shard(shard)
     with contextlib.ExitStack() as stack:
         if engine == "ray":
-            from topseg.bulk.cluster import RayCluster
+            from topseg.inference.bulk.cluster import RayCluster
 
             where = str(Path(model).absolute()) if Path(model).exists() else model
             cluster = RayCluster(
@@ -175,10 +175,10 @@ def tile(
         workers: Tiles at a time, each on an engine of its own; as many as use all cores if not
             given.
     """
-    from topseg.drawing import legend_text
-    from topseg.geometry import parse_size
-    from topseg.hub import load_workers
-    from topseg.tiling import MULTIPLE, predict_tiles
+    from topseg.core.geometry import parse_size
+    from topseg.inference.hub import load_workers
+    from topseg.inference.tiling import MULTIPLE, predict_tiles
+    from topseg.media.drawing import legend_text
 
     given = None if size is None else parse_size(size, MULTIPLE)
     workers = workers or max(1, (os.cpu_count() or 1) // threads)
@@ -195,9 +195,9 @@ def tile(
 
 
 def _predict_videos(predictor: Predictor, videos: list[str], out: Path, **settings: Any) -> int:
-    from topseg.bulk import UnreadableError
-    from topseg.drawing import legend_text
-    from topseg.streaming import predict_videos
+    from topseg.inference.bulk import UnreadableError
+    from topseg.inference.video import predict_videos
+    from topseg.media.drawing import legend_text
 
     def tell(report: object) -> None:
         print(report, file=sys.stderr, flush=True)
@@ -248,12 +248,12 @@ def evaluate(
     """
     from rich.console import Console
 
+    from topseg.core.files import write_json
     from topseg.data.dataset import open_dataset
-    from topseg.evaluation import evaluate
-    from topseg.files import write_json
-    from topseg.hub import load
+    from topseg.evaluation.evaluate import evaluate
+    from topseg.inference.hub import load
+    from topseg.inference.tta import Slide
     from topseg.recipe import read_data
-    from topseg.tta import Slide
 
     with show_progress("download", size=True) as progress:
         predictor = load(model, runtime=runtime, device=device, threads=threads, progress=progress)
@@ -323,9 +323,9 @@ def bench(
     if model is None or overrides:
         raise InputError("bench: give one MODEL, or --data RECIPE")
 
-    from topseg.benchmark import bench, draw_photo, markdown, save
-    from topseg.geometry import parse_size
-    from topseg.hub import open_model
+    from topseg.core.geometry import parse_size
+    from topseg.evaluation.benchmark import bench, draw_photo, markdown, save
+    from topseg.inference.hub import open_model
 
     bundle, sizes = open_model(model), [parse_size(text) for text in size]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,1 @@
+"""Core: what everything else stands on: errors, typed configuration, files, sizes, labels."""

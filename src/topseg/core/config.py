@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from topseg.errors import InputError, did_you_mean
+from topseg.core.errors import InputError, did_you_mean
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 Tree = dict[str, Any]

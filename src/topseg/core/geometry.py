@@ -13,8 +13,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.config import STRICT
-from topseg.errors import InputError
+from topseg.core.config import STRICT
+from topseg.core.errors import InputError
 
 Size = tuple[int, int]
 """(height, width), always in that order."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError, did_you_mean
+from topseg.core.errors import InputError, did_you_mean
 
 Mask = NDArray[np.unsignedinteger[Any]]
 """(H, W) uint8, or uint16 above 255 classes."""
@@ -95,7 +95,7 @@ def standard_set(name: str) -> tuple[LabelSet, LabelMap | None]:
     """
     if name not in STANDARD_SETS:
         raise InputError(f"classes: no label set '{name}'{did_you_mean(name, STANDARD_SETS)}")
-    file = importlib.resources.files("topseg") / "labelsets" / f"{name}.json"
+    file = importlib.resources.files("topseg.core") / "labelsets" / f"{name}.json"
     table = json.loads(file.read_text())
     names = tuple(row[0] for row in table["classes"])
     palette = tuple((row[1], row[2], row[3]) for row in table["classes"])

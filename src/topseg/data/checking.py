@@ -17,6 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
+from topseg.core.labels import LabelSet
 from topseg.data.dataset import (
     DataConfig,
     Split,
@@ -25,12 +28,9 @@ from topseg.data.dataset import (
     mask_reader,
     size_mismatch,
 )
+from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.masks import MaskReader
-from topseg.data.pairs import Pair, Pairs
-from topseg.errors import InputError
-from topseg.geometry import Size
-from topseg.images import read_image
-from topseg.labels import LabelSet
+from topseg.media.images import read_image
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _BLOCK: Final = 32
@@ -151,7 +151,7 @@ def check(
     Args:
         config: The data set.
         channels: Channels of an image, as the model takes them.
-        scale: Factor from 16-bit values to 0..255, as for :func:`topseg.images.read_image`.
+        scale: Factor from 16-bit values to 0..255, as for :func:`topseg.media.images.read_image`.
         workers: Threads that read.
 
     Returns:

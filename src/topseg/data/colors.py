@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.images import Image
+from topseg.media.images import Image
 
 _VALUES: Final = np.arange(256, dtype=np.float32)
 

@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.config import STRICT
+from topseg.core.config import STRICT
+from topseg.core.errors import InputError, did_you_mean
+from topseg.core.labels import STANDARD_SETS, LabelMap, LabelSet, default_palette, standard_set
+from topseg.data.layouts.pairs import Pairs
 from topseg.data.masks import MaskReader
-from topseg.data.pairs import Pairs
 from topseg.data.sample import Sample
-from topseg.errors import InputError, did_you_mean
-from topseg.images import read_image
-from topseg.labels import STANDARD_SETS, LabelMap, LabelSet, default_palette, standard_set
+from topseg.media.images import read_image
 
 Split = Literal["train", "val"]
 RawValue = Annotated[int, Field(ge=0, le=65535)]
@@ -109,7 +109,7 @@ def open_dataset(
         config: Where and what they are.
         split: "train" or "val".
         channels: Channels of an image.
-        scale: Factor from 16-bit values to 0..255, as for :func:`topseg.images.read_image`.
+        scale: Factor from 16-bit values to 0..255, as for :func:`topseg.media.images.read_image`.
 
     Raises:
         InputError: No such folder or list, a file is missing, or the classes are not known.
@@ -135,7 +135,7 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
     """
     module = "lists" if config.layout == "list" else config.layout
     value = config.train if split == "train" else config.val
-    layout = importlib.import_module(f"topseg.data.{module}")
+    layout = importlib.import_module(f"topseg.data.layouts.{module}")
     found: Pairs = layout.find_pairs(Path(config.root), value, split)
     return found
 

@@ -17,10 +17,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.config import to_tree
+from topseg.core.config import to_tree
+from topseg.core.errors import InputError
+from topseg.core.files import read_json, write_json
 from topseg.data.dataset import DataConfig, Dataset, open_dataset
-from topseg.errors import InputError
-from topseg.files import read_json, write_json
 
 Rule = Literal["median_frequency", "sqrt_median_frequency", "inverse_log"]
 RULES: tuple[str, ...] = get_args(Rule)
@@ -45,7 +45,7 @@ def count_pixels(config: DataConfig) -> Frequency:
     Raises:
         InputError: A mask cannot be used.
     """
-    from topseg.downloads import cache_folder  # brings the whole HTTP client with it
+    from topseg.bundle.downloads import cache_folder  # brings the whole HTTP client with it
 
     dataset = open_dataset(config, "train")
     path = cache_folder() / "frequencies" / f"{_fingerprint(config, dataset)}.json"

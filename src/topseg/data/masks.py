@@ -17,9 +17,9 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.images import is_whole, read_bytes
-from topseg.labels import LabelMap, LabelSet, Mask
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelMap, LabelSet, Mask
+from topseg.media.images import is_whole, read_bytes
 
 _LOSSY: Final = ("JPEG", "MPO")
 _UNKNOWN: Final = -1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.labels import Mask
+from topseg.core.labels import Mask
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 
 T = TypeVar("T")
 Draw = tuple[int, int]

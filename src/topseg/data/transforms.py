@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.config import STRICT
+from topseg.core.config import STRICT
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
+from topseg.core.labels import Mask
 from topseg.data.colors import CHANGES
 from topseg.data.sample import Sample
-from topseg.errors import InputError
-from topseg.geometry import Size
-from topseg.labels import Mask
 
 Rng = np.random.Generator
 Probability = Annotated[float, Field(ge=0, le=1)]

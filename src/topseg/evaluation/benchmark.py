@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle, graph_bytes
-from topseg.data.scenes import draw_scene
-from topseg.drawing import mask_png, picture_jpeg
-from topseg.files import write_bytes, write_json, write_text
-from topseg.geometry import Size
-from topseg.images import read_image
+from topseg.bundle.bundle import Bundle, graph_bytes
+from topseg.core.files import write_bytes, write_json, write_text
+from topseg.core.geometry import Size
+from topseg.inference.upsample import upsample_argmax
+from topseg.media.drawing import mask_png, picture_jpeg
+from topseg.media.images import read_image
 from topseg.runtimes import RUNTIMES, engine_version, open_runtime, runs_here
-from topseg.upsample import upsample_argmax
+from topseg.synthetic.scenes import draw_scene
 
 STAGES = ("decode", "resize", "network", "tail", "encode")
 WARM_UP = 3

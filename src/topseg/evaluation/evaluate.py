@@ -13,14 +13,14 @@ from typing import Literal, Protocol, get_args
 import cv2
 import numpy as np
 
+from topseg.core.errors import InputError, did_you_mean
+from topseg.core.labels import LabelSet, Mask
 from topseg.data.sample import Sample
-from topseg.errors import InputError, did_you_mean
-from topseg.labels import LabelSet, Mask
-from topseg.metrics import ConfusionMatrix, Scores
-from topseg.predict import Predictor
-from topseg.reference import reference_mask
-from topseg.tta import Slide, Views, input_size
-from topseg.upsample import upsample_argmax
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.reference import reference_mask
+from topseg.inference.predict import Predictor
+from topseg.inference.tta import Slide, Views, input_size
+from topseg.inference.upsample import upsample_argmax
 
 Method = Literal["direct", "reference", "network"]
 """How masks are made and compared."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.geometry import STRIDE, ResizeRule, Size
-from topseg.labels import Mask
+from topseg.core.geometry import STRIDE, ResizeRule, Size
+from topseg.core.labels import Mask
+from topseg.inference.tta import Logits, Views, input_size, resize_image, scaled_size
 from topseg.runtimes import Runtime
-from topseg.tta import Logits, Views, input_size, resize_image, scaled_size
 
 Matrix = NDArray[np.float64]
 Term = tuple[Logits, NDArray[np.float32], NDArray[np.float32]]

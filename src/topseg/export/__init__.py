@@ -1,0 +1,1 @@
+"""Export: a model becomes a bundle of graphs, each proven on its own engine."""

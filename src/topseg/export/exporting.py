@@ -20,21 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from topseg.bundle import WEIGHTS, Bundle, Metadata, Proof, write_metadata
-from topseg.card import write_card
+from topseg.bundle.bundle import WEIGHTS, Bundle, Metadata, Proof, write_metadata
+from topseg.bundle.card import write_card
+from topseg.core.errors import InputError, did_you_mean
+from topseg.core.files import write_bytes
+from topseg.core.geometry import STRIDE, ResizeRule, Size
 from topseg.data.dataset import Dataset
-from topseg.data.scenes import draw_scene
-from topseg.errors import InputError, did_you_mean
-from topseg.evaluation import evaluate
-from topseg.files import write_bytes
-from topseg.geometry import STRIDE, ResizeRule, Size
-from topseg.graphs import EXTRAS, PACKAGES, WRITERS, Network, Precision
-from topseg.graphs.int8 import PACKAGES as INT8_PACKAGES
-from topseg.graphs.int8 import QUANTIZERS
-from topseg.predict import Predictor
-from topseg.quantization import calibration_batches, describe, quantize
+from topseg.evaluation.evaluate import evaluate
+from topseg.export.graphs import EXTRAS, PACKAGES, WRITERS, Network, Precision
+from topseg.export.graphs.int8 import PACKAGES as INT8_PACKAGES
+from topseg.export.graphs.int8 import QUANTIZERS
+from topseg.export.quantization import calibration_batches, describe, quantize
+from topseg.inference.predict import Predictor
+from topseg.inference.upsample import upsample_argmax
 from topseg.runtimes import ENGINES, Runtime, UnavailableError, engine_version, open_runtime
-from topseg.upsample import upsample_argmax
+from topseg.synthetic.scenes import draw_scene
 
 Image = NDArray[np.uint8]
 

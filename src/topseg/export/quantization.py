@@ -15,14 +15,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from topseg.bundle import Bundle, Graph, Metadata, Quantization, graph_bytes
+from topseg.bundle.bundle import Bundle, Graph, Metadata, Quantization, graph_bytes
+from topseg.core.errors import InputError
+from topseg.core.files import find_images
+from topseg.core.geometry import Size
 from topseg.data.dataset import Dataset
-from topseg.errors import InputError
-from topseg.files import find_images
-from topseg.geometry import Size
-from topseg.graphs import WRITERS, Network
-from topseg.graphs.int8 import QUANTIZERS, Batch
-from topseg.images import Image, read_image
+from topseg.export.graphs import WRITERS, Network
+from topseg.export.graphs.int8 import QUANTIZERS, Batch
+from topseg.media.images import Image, read_image
 from topseg.runtimes import Runtime, check_images, open_runtime
 
 CALIBRATION = 64

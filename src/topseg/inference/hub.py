@@ -11,12 +11,12 @@ import logging
 import os
 from pathlib import Path
 
-from topseg.bundle import METADATA, Bundle, read_bundle, write_metadata
-from topseg.downloads import Progress, cache_folder, fetch, forget
-from topseg.errors import InputError, did_you_mean
+from topseg.bundle.bundle import METADATA, Bundle, read_bundle, write_metadata
+from topseg.bundle.downloads import Progress, cache_folder, fetch, forget
+from topseg.bundle.published import NAMES, PUBLISHED, SHIPPED, Published
+from topseg.core.errors import InputError, did_you_mean
+from topseg.inference.predict import Predictor
 from topseg.interop import make_bundle
-from topseg.predict import Predictor
-from topseg.published import NAMES, PUBLISHED, SHIPPED, Published
 from topseg.runtimes import open_runtime
 
 

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from topseg import drawing
-from topseg.drawing import Picture, Share
-from topseg.errors import InputError
-from topseg.files import write_bytes
-from topseg.geometry import ResizeRule, Size
-from topseg.images import read_image
-from topseg.labels import LabelSet, Mask
+from topseg.core.errors import InputError
+from topseg.core.files import write_bytes
+from topseg.core.geometry import ResizeRule, Size
+from topseg.core.labels import LabelSet, Mask
+from topseg.inference.tta import WHOLE, Logits, Views, view_logits
+from topseg.inference.upsample import upsample_argmax, upsample_argmax_probability
+from topseg.media import drawing
+from topseg.media.drawing import Picture, Share
+from topseg.media.images import read_image
 from topseg.runtimes import Runtime
-from topseg.tta import WHOLE, Logits, Views, view_logits
-from topseg.upsample import upsample_argmax, upsample_argmax_probability
 
 _NO_LOGITS = "probability: the logits were not kept; predict with keep_logits=True"
 

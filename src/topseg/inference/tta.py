@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.geometry import STRIDE, ResizeRule, Size
+from topseg.core.errors import InputError
+from topseg.core.geometry import STRIDE, ResizeRule, Size
 from topseg.runtimes import Runtime
 
 Logits = NDArray[np.float32]

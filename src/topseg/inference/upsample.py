@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError, did_you_mean
-from topseg.geometry import Size
-from topseg.labels import Mask
+from topseg.core.errors import InputError, did_you_mean
+from topseg.core.geometry import Size
+from topseg.core.labels import Mask
 
 try:
-    from . import _native
+    from topseg import _native
 except ImportError:  # there was no compiler at installation
     _native = None  # type: ignore[assignment]
 

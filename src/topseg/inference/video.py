@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg import drawing
-from topseg.bulk import UnreadableError
-from topseg.drawing import Share
-from topseg.errors import InputError
-from topseg.files import atomic_path
-from topseg.predict import Prediction, Predictor
-from topseg.stop import StopSignal
-from topseg.tta import Logits
-from topseg.upsample import upsample_argmax
-from topseg.video import VideoReader, VideoWriter, container_for, shown, to_image
+from topseg.core.errors import InputError
+from topseg.core.files import atomic_path
+from topseg.core.stop import StopSignal
+from topseg.inference.bulk import UnreadableError
+from topseg.inference.predict import Prediction, Predictor
+from topseg.inference.tta import Logits
+from topseg.inference.upsample import upsample_argmax
+from topseg.media import drawing
+from topseg.media.drawing import Share
+from topseg.media.video import VideoReader, VideoWriter, container_for, shown, to_image
 
 Item = tuple[int | None, Any, float]
 _HELD = 8  # items between the two threads

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from topseg.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule
+from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
+from topseg.core.labels import LabelSet, default_palette, standard_set
 from topseg.interop.weights import Weights, read_weights, write_weights
-from topseg.labels import LabelSet, default_palette, standard_set
 
 QUERY = "backbone.trans.transformer_blocks.0.attn.to_q.c.weight"
 STEM = "backbone.tpm.stem.0.c.weight"

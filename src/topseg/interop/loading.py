@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.interop.weights import COUNTER, read_weights
 
 if TYPE_CHECKING:

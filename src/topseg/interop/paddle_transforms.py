@@ -6,8 +6,8 @@ what a file leaves out has the default of the class.
 
 from __future__ import annotations
 
-from topseg.config import Tree
-from topseg.geometry import Size
+from topseg.core.config import Tree
+from topseg.core.geometry import Size
 from topseg.interop.sections import Section
 
 NO_LIMIT = 1_000_000

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from topseg.config import Tree, read_yaml
-from topseg.errors import InputError
+from topseg.bundle.published import PUBLISHED
+from topseg.core.config import Tree, read_yaml
+from topseg.core.errors import InputError
 from topseg.interop.paddle_transforms import read_train_transforms, read_val_transforms
 from topseg.interop.sections import Section, agreed
-from topseg.published import PUBLISHED
 
 GPUS = 4
 """PaddleSeg's batch is that of one GPU; its published configurations are written for four."""

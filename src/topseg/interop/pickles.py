@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 
 Array = NDArray[Any]
 LoadStorage = Callable[[str, str, int], Array]

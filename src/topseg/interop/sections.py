@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from topseg.errors import did_you_mean
+from topseg.core.errors import did_you_mean
 
 _ABSENT: Any = object()
 

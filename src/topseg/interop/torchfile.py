@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.interop.pickles import Array, read_pickle
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

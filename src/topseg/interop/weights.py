@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from topseg.bundle import METADATA, read_bundle
-from topseg.errors import InputError
-from topseg.files import write_bytes
+from topseg.bundle.bundle import METADATA, read_bundle
+from topseg.core.errors import InputError
+from topseg.core.files import write_bytes
 from topseg.interop.pickles import Array, read_pickle
 from topseg.interop.torchfile import read_torch
 

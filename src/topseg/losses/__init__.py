@@ -1,10 +1,10 @@
 """Losses: the terms that can be added up to the loss of a batch."""
 
-from topseg.lean import upsampled_cross_entropy
 from topseg.losses.cross_entropy import CrossEntropy
 from topseg.losses.dice import Dice
 from topseg.losses.distillation import channel_wise, soft_targets
 from topseg.losses.focal import Focal
+from topseg.losses.lean import upsampled_cross_entropy
 from topseg.losses.lovasz import Lovasz
 from topseg.losses.ohem import Ohem
 from topseg.losses.term import Loss, count_all, total_loss

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from topseg.lean import bilinear_matrix
+from topseg.losses.lean import bilinear_matrix
 
 _CPU_BAND = 2**19  # values held at once: what a core's cache holds
 _GPU_BAND = 2**26

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from topseg.lean import upsampled_cross_entropy
+from topseg.losses.lean import upsampled_cross_entropy
 from topseg.losses.term import Loss, count_labelled
 
 

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from topseg.errors import InputError, did_you_mean
+from topseg.core.errors import InputError, did_you_mean
 
 try:
-    from . import _native
+    from topseg import _native
 except ImportError:  # there was no compiler at installation
     _native = None  # type: ignore[assignment]
 
@@ -223,7 +223,7 @@ def _triton_agrees(device: str) -> bool:
 def _by_triton(
     job: _Job, logits: Tensor, gradient: Tensor | None, losses: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    from topseg.lean_triton import cross_entropy
+    from topseg.losses.lean_triton import cross_entropy
 
     weights = torch.ones(logits.shape[1], device=logits.device)
     total, count, slope = cross_entropy(

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from topseg.lean import Mining, upsampled_cross_entropy
+from topseg.losses.lean import Mining, upsampled_cross_entropy
 from topseg.losses.term import Loss
 
 

@@ -1,0 +1,1 @@
+"""Media: files to pixels and back: images, videos, rasters; pictures of masks."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from topseg.errors import InputError
-from topseg.labels import Color, LabelSet, Mask
+from topseg.core.errors import InputError
+from topseg.core.labels import Color, LabelSet, Mask
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""

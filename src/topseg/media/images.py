@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.geometry import Size
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
 
 Image = NDArray[np.uint8]
 """(H, W, C) uint8, RGB for three channels."""

@@ -21,11 +21,11 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from topseg.errors import InputError
-from topseg.files import atomic_path
-from topseg.geometry import Size
-from topseg.images import Image, check_pixels
-from topseg.labels import LabelSet, Mask
+from topseg.core.errors import InputError
+from topseg.core.files import atomic_path
+from topseg.core.geometry import Size
+from topseg.core.labels import LabelSet, Mask
+from topseg.media.images import Image, check_pixels
 
 _BLOCK: Final = 512
 _CHUNK: Final = 64

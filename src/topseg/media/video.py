@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.errors import InputError
-from topseg.files import IMAGE_SUFFIXES
+from topseg.core.errors import InputError
+from topseg.core.files import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

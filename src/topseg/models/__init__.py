@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from topseg.errors import InputError, did_you_mean
+from topseg.core.errors import InputError, did_you_mean
 from topseg.models.zoo import NETWORKS
 
 if TYPE_CHECKING:

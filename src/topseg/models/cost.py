@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from topseg.geometry import Size
+from topseg.core.geometry import Size
 from topseg.models import create_model
 
 

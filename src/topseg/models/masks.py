@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from topseg.geometry import Size
+from topseg.core.geometry import Size
 
 
 class Masks(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from topseg.bundle import InputConfig
+from topseg.bundle.bundle import InputConfig
 
 
 class Normalize(nn.Module):

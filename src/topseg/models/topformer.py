@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.models.pooling import Pool, pool_tokens
 
 KEY_WIDTH = 16

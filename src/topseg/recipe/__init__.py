@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.bundle import InputConfig
-from topseg.config import STRICT, Tree, build, merge, override, read_inherited
+from topseg.bundle.bundle import InputConfig
+from topseg.core.config import STRICT, Tree, build, merge, override, read_inherited
+from topseg.core.errors import InputError
+from topseg.core.geometry import ResizeRule
 from topseg.data.dataset import DataConfig
 from topseg.data.transforms import Transform
-from topseg.errors import InputError
-from topseg.geometry import ResizeRule
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
 from topseg.recipe.loss import CrossEntropyConfig, DistillConfig, LossConfig
 

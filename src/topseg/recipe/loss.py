@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from topseg.config import STRICT
+from topseg.core.config import STRICT
 from topseg.data.frequency import Rule
 
 Positive = Annotated[float, Field(gt=0)]

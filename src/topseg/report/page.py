@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from topseg import __version__
-from topseg.files import write_text
-from topseg.labels import LabelSet
-from topseg.metrics import Scores
+from topseg.core.files import write_text
+from topseg.core.labels import LabelSet
+from topseg.evaluation.metrics import Scores
 from topseg.report.chart import Series, line_chart
 from topseg.report.pictures import Example, example_figure
 

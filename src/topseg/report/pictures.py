@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.drawing import Picture, colorize, picture_jpeg, picture_png
-from topseg.evaluation import Samples
-from topseg.labels import LabelSet, Mask
-from topseg.metrics import ConfusionMatrix, Scores
-from topseg.predict import Predictor
+from topseg.core.labels import LabelSet, Mask
+from topseg.evaluation.evaluate import Samples
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.inference.predict import Predictor
+from topseg.media.drawing import Picture, colorize, picture_jpeg, picture_png
 
 _LARGEST = 640
 """Longest side of a picture on the page, in pixels."""

@@ -15,14 +15,14 @@ from typing import Any
 
 from safetensors import safe_open
 
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
+from topseg.core.files import read_json
 from topseg.data.dataset import open_dataset
-from topseg.errors import InputError
-from topseg.evaluation import evaluate
-from topseg.files import read_json
-from topseg.hub import open_model
-from topseg.metrics import Scores
-from topseg.predict import Predictor
+from topseg.evaluation.evaluate import evaluate
+from topseg.evaluation.metrics import Scores
+from topseg.inference.hub import open_model
+from topseg.inference.predict import Predictor
 from topseg.recipe import Recipe, read_recipe
 from topseg.report.page import Report, write_report
 from topseg.report.pictures import choose_examples

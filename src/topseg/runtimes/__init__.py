@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle, Graph, Metadata
-from topseg.errors import InputError, did_you_mean
-from topseg.geometry import Size
+from topseg.bundle.bundle import Bundle, Graph, Metadata
+from topseg.core.errors import InputError, did_you_mean
+from topseg.core.geometry import Size
 
 # ONNX Runtime's builds since 1.29 send usage data to their maker, unless told not to before the
 # import, which quantisation does too.

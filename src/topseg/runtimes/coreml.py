@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
 from topseg.runtimes import UnavailableError, check_cpu, check_fixed, check_images, runs_here
 from topseg.runtimes.quiet import quiet
 

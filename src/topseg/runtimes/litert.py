@@ -8,8 +8,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
 from topseg.runtimes import check_cpu, check_fixed, check_graph, check_images
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
 from topseg.runtimes import check_cpu, check_fixed, check_graph, check_images
 from topseg.runtimes.quiet import mute
 

@@ -8,8 +8,8 @@ import ncnn
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
 from topseg.runtimes import check_cpu, check_fixed, check_graph, check_images
 
 

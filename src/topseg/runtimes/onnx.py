@@ -9,8 +9,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError, did_you_mean
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError, did_you_mean
 from topseg.runtimes import check_fixed, check_graph, check_images
 
 PROVIDERS = {

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from topseg.bundle import Bundle, Metadata
-from topseg.errors import InputError
-from topseg.geometry import Size
+from topseg.bundle.bundle import Bundle, Metadata
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
 from topseg.interop import load_weights
 from topseg.models import create_model
 from topseg.models.fuse import fuse

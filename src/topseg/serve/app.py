@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from topseg import __version__
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.serve import protocol
 from topseg.serve.bodies import find_image, unpack
 from topseg.serve.docs import render

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from topseg.geometry import Size
+from topseg.core.geometry import Size
 from topseg.serve.refusal import Refusal, queue_full, too_late
 
 Task = TypeVar("Task")

@@ -6,7 +6,7 @@ import re
 import zlib
 from email.message import Message
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.serve.refusal import Refusal, too_large
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.config import STRICT, Tree, build, merge, override, read_yaml
-from topseg.errors import InputError, did_you_mean
+from topseg.core.config import STRICT, Tree, build, merge, override, read_yaml
+from topseg.core.errors import InputError, did_you_mean
 
 PREFIX = "TOPSEG_SERVE_"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import yaml
 
-from topseg.bundle import METADATA, Bundle
-from topseg.config import to_tree
-from topseg.errors import InputError, did_you_mean
-from topseg.files import atomic_path, write_text
+from topseg.bundle.bundle import METADATA, Bundle
+from topseg.core.config import to_tree
+from topseg.core.errors import InputError, did_you_mean
+from topseg.core.files import atomic_path, write_text
 from topseg.serve.protocol import INPUT, VERSION
 
 BACKENDS: Final = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from topseg.errors import InputError
-from topseg.geometry import Size
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
 from topseg.serve.refusal import Refusal, too_large
 
 FORMATS: Final = ("image/jpeg", "image/png", "image/webp")

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
-from topseg.geometry import Size
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
 from topseg.serve.batching import Batcher, Job
 from topseg.serve.config import ServeConfig
 from topseg.serve.metrics import Metrics

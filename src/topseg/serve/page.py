@@ -17,12 +17,12 @@ from typing import Final
 from urllib.parse import quote
 
 from topseg import __version__
-from topseg.bundle import METADATA, Bundle
-from topseg.config import to_tree
-from topseg.data.scenes import draw_scene
-from topseg.drawing import picture_png
-from topseg.errors import InputError
-from topseg.files import atomic_path, write_bytes
+from topseg.bundle.bundle import METADATA, Bundle
+from topseg.core.config import to_tree
+from topseg.core.errors import InputError
+from topseg.core.files import atomic_path, write_bytes
+from topseg.media.drawing import picture_png
+from topseg.synthetic.scenes import draw_scene
 
 FOLDER: Final = Path(__file__).with_name("page")
 

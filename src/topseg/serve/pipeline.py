@@ -17,15 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg import drawing
-from topseg.errors import InputError
-from topseg.geometry import Size
-from topseg.images import decode_image
-from topseg.labels import Mask
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
+from topseg.core.labels import Mask
+from topseg.inference.tta import Logits, input_size, resize_image
+from topseg.inference.upsample import upsample_argmax
+from topseg.media import drawing
+from topseg.media.images import decode_image
 from topseg.runtimes import Runtime
 from topseg.serve.regions import Shapes, describe
-from topseg.tta import Logits, input_size, resize_image
-from topseg.upsample import upsample_argmax
 
 Output = Literal["mask", "overlay", "color", "json"]
 CONTENT_TYPES: dict[Output, str] = {

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic_core import from_json, to_json
 
 from topseg import __version__
-from topseg.bundle import Metadata
-from topseg.errors import InputError, did_you_mean
+from topseg.bundle.bundle import Metadata
+from topseg.core.errors import InputError, did_you_mean
 from topseg.runtimes import check_images
 from topseg.serve.refusal import too_large
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.drawing import shares
-from topseg.labels import LabelSet, Mask
+from topseg.core.labels import LabelSet, Mask
+from topseg.media.drawing import shares
 
 Shapes = Literal["none", "rle", "polygons", "all"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.serve import protocol
 from topseg.serve.guard import Keys, log_request, request_id
 from topseg.serve.messages import SERVICE, calls

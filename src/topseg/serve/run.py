@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from topseg.errors import InputError
-from topseg.hub import open_model
+from topseg.core.errors import InputError
+from topseg.inference.hub import open_model
 from topseg.serve.app import make_app
 from topseg.serve.config import ServeConfig
 from topseg.serve.logs import log_json

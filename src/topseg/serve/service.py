@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from topseg.bundle import Bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle
+from topseg.core.errors import InputError
 from topseg.runtimes import open_runtime
 from topseg.serve.config import ServeConfig
 from topseg.serve.header import check_header

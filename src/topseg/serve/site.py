@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.serve.page import page_files
 from topseg.serve.refusal import Refusal
 from topseg.serve.service import Service

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
-from topseg.bundle import Bundle, read_bundle
-from topseg.errors import InputError
+from topseg.bundle.bundle import Bundle, read_bundle
+from topseg.core.errors import InputError
 from topseg.runtimes import Runtime
 
 if TYPE_CHECKING:

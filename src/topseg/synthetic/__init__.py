@@ -1,0 +1,1 @@
+"""Synthetic: drawn scenes, the data of the demo and of tests."""

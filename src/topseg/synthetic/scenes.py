@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.config import to_yaml
+from topseg.core.config import to_yaml
+from topseg.core.errors import InputError
+from topseg.core.files import write_bytes, write_text
+from topseg.core.labels import LabelSet
 from topseg.data.dataset import DataConfig
 from topseg.data.sample import Sample
-from topseg.data.sprites import CLEAR, PAINTS, THINGS, Color, Plane, Point, Rng, Sprite, noise
-from topseg.drawing import mask_png, picture_jpeg
-from topseg.errors import InputError
-from topseg.files import write_bytes, write_text
-from topseg.labels import LabelSet
+from topseg.media.drawing import mask_png, picture_jpeg
+from topseg.synthetic.sprites import CLEAR, PAINTS, THINGS, Color, Plane, Point, Rng, Sprite, noise
 
 LABELS = LabelSet(
     ("sky", "ground", *THINGS),

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from topseg.bundle import WEIGHTS, Bundle, read_bundle, write_metadata
-from topseg.errors import InputError
-from topseg.hub import open_model
+from topseg.bundle.bundle import WEIGHTS, Bundle, read_bundle, write_metadata
+from topseg.core.errors import InputError
+from topseg.inference.hub import open_model
 from topseg.train.checkpoint import new_folder, write_tensors
 
 

@@ -20,9 +20,9 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from topseg.bundle import Metadata, read_bundle, write_metadata
-from topseg.errors import InputError
-from topseg.files import read_json, sync_folder
+from topseg.bundle.bundle import Metadata, read_bundle, write_metadata
+from topseg.core.errors import InputError
+from topseg.core.files import read_json, sync_folder
 
 STATE = "state.json"
 Tensors = Mapping[str, Tensor]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.train.checkpoint import STATE, load_checkpoint
 
 WALL_CLOCK = frozenset({"images_per_s", "data_wait", "memory_mb"})

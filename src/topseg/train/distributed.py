@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from topseg.errors import InputError
+from topseg.core.errors import InputError
 from topseg.runtimes.torch import choose_device
 
 T = TypeVar("T")

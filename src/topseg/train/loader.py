@@ -16,14 +16,14 @@ import torch
 import torch.utils.data
 from torch import Tensor
 
+from topseg.core.errors import InputError
+from topseg.core.stop import ignore_signals
 from topseg.data.dataset import Dataset
 from topseg.data.sample import Sample
 from topseg.data.stream import batch_at, share
 from topseg.data.transforms import sized
-from topseg.errors import InputError
 from topseg.models.pooling import TOKEN_STRIDE
 from topseg.recipe import Recipe
-from topseg.stop import ignore_signals
 from topseg.train.distributed import World
 
 

@@ -18,9 +18,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from topseg.drawing import Picture, picture_jpeg
-from topseg.files import write_bytes
-from topseg.metrics import Scores
+from topseg.core.files import write_bytes
+from topseg.evaluation.metrics import Scores
+from topseg.media.drawing import Picture, picture_jpeg
 from topseg.train.trackers import Tracker
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from topseg.core.labels import LabelSet
 from topseg.data.frequency import Rule, class_weights, count_pixels
-from topseg.labels import LabelSet
 from topseg.losses import Loss, count_all, total_loss
 from topseg.losses.term import count_images
 from topseg.recipe import Recipe

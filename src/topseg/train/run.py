@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from topseg.config import Tree, to_tree, to_yaml
+from topseg.core.config import Tree, to_tree, to_yaml
+from topseg.core.errors import InputError
+from topseg.core.files import read_json, write_text
 from topseg.data.dataset import Dataset
-from topseg.errors import InputError
-from topseg.files import read_json, write_text
 from topseg.recipe import Recipe, read_recipe
 from topseg.train.checkpoint import STATE, newest_checkpoint, prune
 from topseg.train.distributed import World

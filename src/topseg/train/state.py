@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from topseg.errors import InputError
-from topseg.hub import find_weights
+from topseg.core.errors import InputError
+from topseg.inference.hub import find_weights
 from topseg.interop import load_weights
 from topseg.models import create_model
 from topseg.recipe import Recipe

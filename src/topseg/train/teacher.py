@@ -15,11 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from topseg.bundle import Metadata
-from topseg.errors import InputError
-from topseg.files import write_bytes
-from topseg.hub import open_model
-from topseg.labels import LabelSet
+from topseg.bundle.bundle import Metadata
+from topseg.core.errors import InputError
+from topseg.core.files import write_bytes
+from topseg.core.labels import LabelSet
+from topseg.inference.hub import open_model
 from topseg.losses import channel_wise, soft_targets
 from topseg.models.normalize import Normalize
 from topseg.recipe import ModelConfig

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet
 from topseg.data.frequency import Rule
-from topseg.errors import InputError
-from topseg.labels import LabelSet
 from topseg.losses import CrossEntropy, Dice, Focal, Loss, Lovasz, Ohem
 from topseg.recipe.loss import ClassWeights, LossConfig
 

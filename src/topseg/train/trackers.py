@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from topseg.drawing import Picture
-from topseg.errors import InputError, did_you_mean
-from topseg.files import write_text
+from topseg.core.errors import InputError, did_you_mean
+from topseg.core.files import write_text
+from topseg.media.drawing import Picture
 
 
 class Tracker(Protocol):

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from topseg.bundle import Architecture, Metadata
-from topseg.config import to_tree
+from topseg.bundle.bundle import Architecture, Metadata
+from topseg.core.config import to_tree
+from topseg.core.errors import InputError
+from topseg.core.stop import StopSignal
 from topseg.data.dataset import Dataset, open_dataset
-from topseg.errors import InputError
 from topseg.models.normalize import Normalize
 from topseg.recipe import Recipe, num_classes_of
-from topseg.stop import StopSignal
 from topseg.train.best import keep_weights, ranked
 from topseg.train.checkpoint import load_checkpoint, prune, save_checkpoint
 from topseg.train.determinism import determinism

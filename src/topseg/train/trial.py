@@ -17,9 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from topseg.core.errors import InputError
 from topseg.data.stream import batch_at
 from topseg.data.transforms import sized
-from topseg.errors import InputError
 from topseg.recipe import Recipe
 from topseg.train.determinism import determinism
 from topseg.train.distributed import join_world

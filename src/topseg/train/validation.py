@@ -19,17 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from topseg.bundle import Metadata
+from topseg.bundle.bundle import Metadata
+from topseg.core.labels import Mask
+from topseg.core.stop import StopSignal
 from topseg.data.dataset import Dataset
 from topseg.data.sample import Sample
-from topseg.drawing import Picture, overlay
-from topseg.evaluation import evaluate
-from topseg.labels import Mask
-from topseg.lean import upsampled_cross_entropy
-from topseg.metrics import ConfusionMatrix, Scores
-from topseg.predict import Predictor
+from topseg.evaluation.evaluate import evaluate
+from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.inference.predict import Predictor
+from topseg.losses.lean import upsampled_cross_entropy
+from topseg.media.drawing import Picture, overlay
 from topseg.runtimes.torch import TorchRuntime
-from topseg.stop import StopSignal
 from topseg.train.distributed import World
 
 

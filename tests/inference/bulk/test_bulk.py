@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from topseg.bulk import Threads, predict_files
-from topseg.errors import InputError
-from topseg.labels import LabelSet, default_palette
-from topseg.predict import Predictor
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet, default_palette
+from topseg.inference.bulk import Threads, predict_files
+from topseg.inference.predict import Predictor
 
 Bytes = NDArray[np.uint8]
 

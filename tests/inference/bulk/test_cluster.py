@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.cli import main
 
 pytestmark = pytest.mark.skipif(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.bulk.jobs import Job, Shard, find_jobs, parse_shard
-from topseg.errors import InputError
+from topseg.core.errors import InputError
+from topseg.inference.bulk.jobs import Job, Shard, find_jobs, parse_shard
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg.bulk import Shard, Summary, Threads, UnreadableError, predict_files
-from topseg.bundle import Bundle
+from topseg.bundle.bundle import Bundle
 from topseg.cli import main
-from topseg.errors import InputError
-from topseg.labels import LabelSet
-from topseg.predict import Predictor
-from topseg.tta import Views
+from topseg.core.errors import InputError
+from topseg.core.labels import LabelSet
+from topseg.inference.bulk import Shard, Summary, Threads, UnreadableError, predict_files
+from topseg.inference.predict import Predictor
+from topseg.inference.tta import Views
 
 
 @pytest.fixture

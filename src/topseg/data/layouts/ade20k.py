@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.data.pairs import Pairs, join, pair_folders, split_names
+from topseg.data.layouts.pairs import Pairs, join, pair_folders, split_names
 
 _FOLDERS = {"train": "training", "val": "validation"}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from topseg.data.pairs import Pairs, join, read_pairs, split_names
+from topseg.data.layouts.pairs import Pairs, join, read_pairs, split_names
 
 
 def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.data.pairs import Pairs, join, pair_folders, split_names
-from topseg.labels import LabelMap
+from topseg.core.labels import LabelMap
+from topseg.data.layouts.pairs import Pairs, join, pair_folders, split_names
 
 TRAIN_IDS: LabelMap = {value: value for value in range(19)} | {255: "ignore"}
 

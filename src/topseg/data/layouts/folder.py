@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.data.pairs import Pairs, join, pair_folders, read_list, split_names
-from topseg.errors import InputError
+from topseg.core.errors import InputError
+from topseg.data.layouts.pairs import Pairs, join, pair_folders, read_list, split_names
 
 
 def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from topseg.errors import InputError
-from topseg.files import IMAGE_SUFFIXES
-from topseg.labels import LabelMap
+from topseg.core.errors import InputError
+from topseg.core.files import IMAGE_SUFFIXES
+from topseg.core.labels import LabelMap
 
 SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 

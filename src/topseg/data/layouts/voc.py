@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.data.pairs import Pair, Pairs, files_by_stem, read_list, relative, split_names
+from topseg.data.layouts.pairs import Pair, Pairs, files_by_stem, read_list, relative, split_names
 
 
 def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:

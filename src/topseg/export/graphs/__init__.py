@@ -9,15 +9,15 @@ only when it is called.
 from collections.abc import Callable
 from pathlib import Path
 
-from topseg.bundle import Graph
-from topseg.graphs.coreml import write_coreml
-from topseg.graphs.executorch import write_executorch
-from topseg.graphs.litert import write_litert
-from topseg.graphs.mnn import write_mnn
-from topseg.graphs.ncnn import write_ncnn
-from topseg.graphs.network import Network, Precision
-from topseg.graphs.onnx import trace_onnx, write_onnx, write_onnx_mask
-from topseg.graphs.openvino import write_openvino
+from topseg.bundle.bundle import Graph
+from topseg.export.graphs.coreml import write_coreml
+from topseg.export.graphs.executorch import write_executorch
+from topseg.export.graphs.litert import write_litert
+from topseg.export.graphs.mnn import write_mnn
+from topseg.export.graphs.ncnn import write_ncnn
+from topseg.export.graphs.network import Network, Precision
+from topseg.export.graphs.onnx import trace_onnx, write_onnx, write_onnx_mask
+from topseg.export.graphs.openvino import write_openvino
 
 __all__ = ["EXTRAS", "PACKAGES", "WRITERS", "Network", "Precision", "trace_onnx"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.bundle import Graph
-from topseg.errors import InputError
-from topseg.graphs.network import Network
-from topseg.graphs.planes import trace_planes
+from topseg.bundle.bundle import Graph
+from topseg.core.errors import InputError
+from topseg.export.graphs.network import Network
+from topseg.export.graphs.planes import trace_planes
 from topseg.runtimes.quiet import quiet
 
 _LAYOUTS = {1: "GRAYSCALE", 3: "RGB"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.bundle import Graph
-from topseg.errors import InputError
-from topseg.graphs.network import Network
+from topseg.bundle.bundle import Graph
+from topseg.core.errors import InputError
+from topseg.export.graphs.network import Network
 from topseg.runtimes.quiet import quiet
 
 

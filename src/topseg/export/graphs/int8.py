@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.graphs.litert import quantize_litert
+from topseg.export.graphs.litert import quantize_litert
 from topseg.runtimes.quiet import quiet
 
 Batch = NDArray[np.uint8]

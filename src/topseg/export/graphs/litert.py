@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle import Graph
-from topseg.graphs.network import Network
+from topseg.bundle.bundle import Graph
+from topseg.export.graphs.network import Network
 from topseg.runtimes.quiet import quiet
 
 Batch = NDArray[np.uint8]

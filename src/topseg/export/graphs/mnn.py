@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from topseg.bundle import Graph
-from topseg.graphs.network import Network
+from topseg.bundle.bundle import Graph
+from topseg.export.graphs.network import Network
 
 # The package's own command, mnnconvert, installs another package and reports every conversion to
 # its maker; the converter behind it does neither.

@@ -6,9 +6,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from topseg.bundle import Graph
-from topseg.graphs.network import Network
-from topseg.graphs.planes import trace_planes
+from topseg.bundle.bundle import Graph
+from topseg.export.graphs.network import Network
+from topseg.export.graphs.planes import trace_planes
 from topseg.runtimes.quiet import quiet
 
 

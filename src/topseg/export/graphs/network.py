@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Literal
 
-from topseg.bundle import Metadata
-from topseg.geometry import Size
+from topseg.bundle.bundle import Metadata
+from topseg.core.geometry import Size
 from topseg.runtimes import Runtime
 
 if TYPE_CHECKING:
@@ -50,6 +50,6 @@ class Network:
     @functools.cached_property
     def onnx(self) -> onnx.ModelProto:
         """The network as ONNX, float32: images -> logits (B, K, H/8, W/8)."""
-        from topseg.graphs.onnx import trace_onnx
+        from topseg.export.graphs.onnx import trace_onnx
 
         return trace_onnx(self.module, self.metadata.model.in_channels, "logits")

@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topseg.bundle import Graph
-from topseg.graphs.network import Network
+from topseg.bundle.bundle import Graph
+from topseg.export.graphs.network import Network
 from topseg.runtimes.quiet import quiet
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from topseg.bundle import Graph
-from topseg.graphs.network import Network
+from topseg.bundle.bundle import Graph
+from topseg.export.graphs.network import Network
 
 
 def write_openvino(network: Network, folder: Path) -> Graph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from topseg.graphs.network import Network
+from topseg.export.graphs.network import Network
 
 
 def trace_planes(network: Network) -> Any:

@@ -4,9 +4,9 @@ The way: jobs (what there is to do) -> manifest (what of it is done) -> an engin
 a cluster) -> outputs (one image's files) -> a line in the manifest.
 """
 
-from topseg.bulk.jobs import Shard, parse_shard
-from topseg.bulk.run import Engine, Summary, UnreadableError, predict_files
-from topseg.bulk.threads import Threads
+from topseg.inference.bulk.jobs import Shard, parse_shard
+from topseg.inference.bulk.run import Engine, Summary, UnreadableError, predict_files
+from topseg.inference.bulk.threads import Threads
 
 __all__ = [
     "Engine",

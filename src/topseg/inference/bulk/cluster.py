@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from topseg.bulk.jobs import Job
-from topseg.bulk.manifest import Line, fingerprint
-from topseg.bulk.outputs import Order, predict_one
-from topseg.bundle import Metadata
-from topseg.errors import InputError
-from topseg.predict import Predictor
+from topseg.bundle.bundle import Metadata
+from topseg.core.errors import InputError
+from topseg.inference.bulk.jobs import Job
+from topseg.inference.bulk.manifest import Line, fingerprint
+from topseg.inference.bulk.outputs import Order, predict_one
+from topseg.inference.predict import Predictor
 
 _BLOCK = 256
 """Images a block at most: what a worker takes at a time, and what a lost driver does again."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from topseg.errors import InputError
-from topseg.files import find_images
+from topseg.core.errors import InputError
+from topseg.core.files import find_images
 
 
 class Job(NamedTuple):
@@ -72,7 +72,7 @@ def find_jobs(
     """Find all images, see that no output falls on another or on an image, and take a shard.
 
     Args:
-        inputs: As for :func:`topseg.bulk.predict_files`.
+        inputs: As for :func:`topseg.inference.bulk.predict_files`.
         out: Folder for the outputs.
         kinds: Suffixes of the outputs.
         shard: The part to do; the check is on all.

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from topseg.bulk.jobs import Job, Shard
-from topseg.config import to_tree
-from topseg.errors import InputError
-from topseg.files import temporary_of
-from topseg.predict import Predictor
+from topseg.core.config import to_tree
+from topseg.core.errors import InputError
+from topseg.core.files import temporary_of
+from topseg.inference.bulk.jobs import Job, Shard
+from topseg.inference.predict import Predictor
 
 Line = dict[str, Any]
 """``output`` and ``image`` as in a job, and either ``error``, or ``read`` (the image's stamp),

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from topseg import drawing
-from topseg.bulk.jobs import Job
-from topseg.bulk.manifest import Line, stamp
-from topseg.drawing import Picture
-from topseg.errors import InputError
-from topseg.files import write_bytes
-from topseg.predict import Prediction, Predictor
+from topseg.core.errors import InputError
+from topseg.core.files import write_bytes
+from topseg.inference.bulk.jobs import Job
+from topseg.inference.bulk.manifest import Line, stamp
+from topseg.inference.predict import Prediction, Predictor
+from topseg.media import drawing
+from topseg.media.drawing import Picture
 
 MASK, OVERLAY, COLOR = ".png", "_overlay.jpg", "_color.png"
 PROBABILITY, PROBABILITIES = "_probability.png", "_probabilities.npz"

@@ -14,19 +14,19 @@ from typing import Protocol
 
 import numpy as np
 
-from topseg import drawing
-from topseg.bulk.jobs import WHOLE, Job, Shard, find_jobs
-from topseg.bulk.manifest import Line, Manifest, remove_leftovers
-from topseg.bulk.outputs import COLOR, MASK, OVERLAY, PROBABILITIES, PROBABILITY, Order
-from topseg.bundle import Metadata
-from topseg.drawing import Share
-from topseg.errors import InputError
+from topseg.bundle.bundle import Metadata
+from topseg.core.errors import InputError
+from topseg.inference.bulk.jobs import WHOLE, Job, Shard, find_jobs
+from topseg.inference.bulk.manifest import Line, Manifest, remove_leftovers
+from topseg.inference.bulk.outputs import COLOR, MASK, OVERLAY, PROBABILITIES, PROBABILITY, Order
+from topseg.media import drawing
+from topseg.media.drawing import Share
 
 _SHOWN = 20
 
 
 class Engine(Protocol):
-    """Something that does many images: :class:`~topseg.bulk.threads.Threads`, a cluster."""
+    """What does many images: threads of this machine or a cluster."""
 
     metadata: Metadata
     fingerprint: str

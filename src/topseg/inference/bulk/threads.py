@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from topseg.bulk.jobs import Job
-from topseg.bulk.manifest import Line, fingerprint
-from topseg.bulk.outputs import Order, predict_one
-from topseg.predict import Predictor
+from topseg.inference.bulk.jobs import Job
+from topseg.inference.bulk.manifest import Line, fingerprint
+from topseg.inference.bulk.outputs import Order, predict_one
+from topseg.inference.predict import Predictor
 
 
 class Threads:

@@ -17,21 +17,22 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg import __version__, drawing
-from topseg.bulk.jobs import find_jobs
-from topseg.drawing import Share
-from topseg.errors import InputError
-from topseg.geometry import STRIDE, Size
-from topseg.predict import Predictor
-from topseg.rasters import Raster, open_raster, write_mask
+from topseg import __version__
+from topseg.core.errors import InputError
+from topseg.core.geometry import STRIDE, Size
+from topseg.inference.bulk.jobs import find_jobs
+from topseg.inference.predict import Predictor
+from topseg.inference.tiling.band import HALF, Band, ramps
+from topseg.inference.tiling.tiles import Network, Tiles
+from topseg.inference.tiling.work import Work
+from topseg.inference.tta import Slide
+from topseg.media import drawing
+from topseg.media.drawing import Share
+from topseg.media.rasters import Raster, open_raster, write_mask
 from topseg.runtimes import Runtime
-from topseg.tiling.band import HALF, Band, ramps
-from topseg.tiling.tiles import Network, Tiles
-from topseg.tiling.work import Work
-from topseg.tta import Slide
 
 if TYPE_CHECKING:  # it needs torch
-    from topseg.tiling.context import WholeImage
+    from topseg.inference.tiling.context import WholeImage
 
 Context = Literal["tile", "image"]
 """What each tile attends to."""
@@ -74,7 +75,7 @@ def predict_tiles(
     slide, labels = tile_slide(tile, predictors[0].runtime.fixed_size), predictors[0].labels
     whole: WholeImage | None = None
     if context == "image":
-        from topseg.tiling.context import WholeImage
+        from topseg.inference.tiling.context import WholeImage
 
         threads = len(predictors) * predictors[0].threads
         whole = WholeImage([predictor.runtime for predictor in predictors], threads)

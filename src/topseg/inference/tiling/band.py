@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.geometry import STRIDE
-from topseg.labels import Mask
-from topseg.tta import Logits
-from topseg.upsample import upsample_argmax
+from topseg.core.geometry import STRIDE
+from topseg.core.labels import Mask
+from topseg.inference.tta import Logits
+from topseg.inference.upsample import upsample_argmax
 
 HALF: Final = STRIDE // 2
 """Rows of pixels that the mask lags behind the band: a pixel between two cells needs both."""

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from topseg.errors import InputError
-from topseg.images import Image
+from topseg.core.errors import InputError
+from topseg.inference.tiling.tiles import Network, Tiles
+from topseg.inference.tiling.work import Work
+from topseg.inference.tta import Logits
+from topseg.media.images import Image
 from topseg.models.pooling import TOKEN_STRIDE, pool_tokens
 from topseg.models.topformer import Attention, TopFormer
 from topseg.runtimes import Runtime
 from topseg.runtimes.torch import TorchRuntime
-from topseg.tiling.tiles import Network, Tiles
-from topseg.tiling.work import Work
-from topseg.tta import Logits
 
 _FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 """The attention whose memory does not grow with the square; no other may stand in for it."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topseg.images import Image
-from topseg.rasters import Raster
-from topseg.tta import Logits
+from topseg.inference.tta import Logits
+from topseg.media.images import Image
+from topseg.media.rasters import Raster
 
 Network = Callable[[Image, slice, slice], Logits]
 """What makes something of a tile and its place."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from topseg.files import atomic_path, write_bytes, write_text
-from topseg.labels import LabelSet, Mask
-from topseg.tta import Logits
+from topseg.core.files import atomic_path, write_bytes, write_text
+from topseg.core.labels import LabelSet, Mask
+from topseg.inference.tta import Logits
 
 
 class Work:
