@@ -18,15 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topseg.benchmark import bench
+from topseg.evaluation.benchmark import bench
 from topseg.card import write_card
 from topseg.exporting import FORMATS, export, proof_images
 from topseg.files import write_text
 from topseg.geometry import Size
 from topseg.graphs.int8 import QUANTIZERS
-from topseg.hub import load, open_model
+from topseg.inference.hub import load, open_model
 from topseg.metrics import Scores
-from topseg.predict import Predictor
+from topseg.inference.predict import Predictor
 from topseg.published import SHIPPED
 from topseg.quantization import calibration_images
 
