@@ -18,22 +18,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topseg.evaluation.benchmark import bench
-from topseg.card import write_card
-from topseg.exporting import FORMATS, export, proof_images
-from topseg.files import write_text
-from topseg.geometry import Size
-from topseg.graphs.int8 import QUANTIZERS
-from topseg.inference.hub import load, open_model
-from topseg.metrics import Scores
-from topseg.inference.predict import Predictor
-from topseg.published import SHIPPED
-from topseg.quantization import calibration_images
-
 from models import write_result
-from topseg.bundle import Bundle, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.card import write_card
+from topseg.bundle.published import SHIPPED
+from topseg.core.files import write_text
+from topseg.core.geometry import Size
 from topseg.data.dataset import Dataset, open_dataset
-from topseg.evaluation import evaluate
+from topseg.evaluation.benchmark import bench
+from topseg.evaluation.evaluate import evaluate
+from topseg.evaluation.metrics import Scores
+from topseg.export.exporting import FORMATS, export, proof_images
+from topseg.export.graphs.int8 import QUANTIZERS
+from topseg.export.quantization import calibration_images
+from topseg.inference.hub import load, open_model
+from topseg.inference.predict import Predictor
 from topseg.recipe import read_data
 from topseg.runtimes import engine_version, open_runtime
 

@@ -34,7 +34,7 @@ class TestInstalled:
             look_up("numbers", "text", TABLE, int)
 
     def test_package_that_does_not_import_is_named(self) -> None:
-        with pytest.raises(InputError, match="'gone' cannot be imported.*no_such_package"):
+        with pytest.raises(InputError, match=r"'gone' cannot be imported.*no_such_package"):
             look_up("numbers", "gone", TABLE, int)
 
 
