@@ -7,6 +7,8 @@ that ``import topseg`` costs nothing.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from topseg.core import moved
+
 if TYPE_CHECKING:
     from topseg.bundle.bundle import Bundle, Metadata, read_bundle
     from topseg.core.errors import InputError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from topseg.interop import convert_weights, load_weights
     from topseg.models import create_model
     from topseg.recipe import Recipe, read_recipe
+
+moved.install()
 
 __version__ = "0.1.0"
 

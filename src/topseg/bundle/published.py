@@ -61,7 +61,9 @@ PUBLISHED = {
 }
 """Every published file by its name."""
 
-SHIPPED = {name: Path(__file__).with_name("shipped") / name for name in ("topformer-tiny-camvid",)}
+SHIPPED = {
+    name: Path(__file__).parents[1] / "shipped" / name for name in ("topformer-tiny-camvid",)
+}
 """Bundles inside the package, by name: no network and no training needed."""
 
 NAMES = (*SHIPPED, *PUBLISHED)
