@@ -38,7 +38,7 @@ from topseg.inference.tta import Views  # noqa: E402
 from topseg.interop import convert_weights, read_weights, write_weights  # noqa: E402
 from topseg.models.cost import count_cost  # noqa: E402
 from topseg.recipe import ScheduleConfig  # noqa: E402
-from topseg.runtimes import open_runtime  # noqa: E402
+from topseg.runtimes.registry import open_runtime  # noqa: E402
 from topseg.train.optim import make_optimizer, set_lr  # noqa: E402
 from topseg.train.schedule import learning_rate  # noqa: E402
 

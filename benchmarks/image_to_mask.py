@@ -27,7 +27,7 @@ from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import mask_png
 from topseg.media.images import read_image
 from topseg.models.masks import Masks
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 SIZE = (960, 1280)
 

@@ -24,7 +24,7 @@ from topseg.export.quantization import calibration_batches, calibration_images
 from topseg.inference.hub import open_model
 from topseg.inference.predict import Predictor
 from topseg.recipe import read_data
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 quantize_static = quantization.quantize_static
 

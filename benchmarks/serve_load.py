@@ -32,7 +32,7 @@ from topseg.evaluation.benchmark import draw_photo
 from topseg.inference.predict import Predictor
 from topseg.media.drawing import mask_png
 from topseg.media.images import decode_image
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 CLIENTS = 8
 QUEUE = 16

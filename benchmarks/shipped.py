@@ -34,7 +34,7 @@ from topseg.export.quantization import calibration_images
 from topseg.inference.hub import load, open_model
 from topseg.inference.predict import Predictor
 from topseg.recipe import read_data
-from topseg.runtimes import engine_version, open_runtime
+from topseg.runtimes.registry import find_engine, open_runtime
 
 NAME = "topformer-tiny-camvid"
 NOTICE = "trained on CamVid: for research and non-commercial use only"
@@ -117,7 +117,7 @@ def measure(
             open_model(folder), image, runtimes=[name], sizes=[network], seconds=seconds
         )
         rows.append(
-            f"| {engine_version(name)}{', int8' if int8 else ''} "
+            f"| {find_engine(name).version}{', int8' if int8 else ''} "
             f"| {network[0]}x{network[1]}{'' if size is None else ' only'} "
             f"| {100 * scores.miou:.2f} | {100 * (scores.miou - references[size].miou):+.3f} "
             f"| {timed.model_bytes / 1e6:.1f} MB | {_ms(timed.stages['network'])} "

@@ -95,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     busy = os.getloadavg()[0]
     predictor = load(arguments.model, threads=arguments.threads)
-    engine = type(predictor.runtime).__name__
+    engine = predictor.runtime.engine
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = make_clip(folder / "clip.mp4", arguments.frames)

@@ -16,7 +16,7 @@ from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette
 from topseg.export.exporting import export
 from topseg.inference.predict import Predictor
-from topseg.runtimes import check_images
+from topseg.runtimes.base import check_images
 
 
 class FakeRuntime:
@@ -25,6 +25,8 @@ class FakeRuntime:
     By default a class's logit is minus the squared distance to the class's colour, so that a block
     painted in a class's colour is that class, wherever it lies and however the image is turned.
     """
+
+    engine = "fake"
 
     def __init__(
         self,

@@ -13,7 +13,8 @@ from topseg.core.errors import InputError
 from topseg.export.exporting import export
 from topseg.export.graphs import PACKAGES
 from topseg.inference.hub import load
-from topseg.runtimes import Runtime, open_runtime
+from topseg.runtimes.base import Runtime
+from topseg.runtimes.registry import open_runtime
 
 FIXED = {"litert": "ai_edge_litert", "executorch": "executorch", "ncnn": "ncnn"}
 """The runtimes and their packages."""

@@ -15,7 +15,7 @@ from topseg.core.geometry import ResizeRule
 from topseg.inference.predict import Predictor
 from topseg.inference.tta import Slide, Views
 from topseg.inference.upsample import upsample_argmax
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 RULE = ResizeRule(short_side=64, max_long_side=256, multiple=64)
 EXIF_ORIENTATION = 0x0112

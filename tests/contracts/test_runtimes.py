@@ -13,7 +13,8 @@ from golden.fill import golden_model
 from topseg.bundle.bundle import Bundle, Graph
 from topseg.core.errors import InputError
 from topseg.models.normalize import Normalize
-from topseg.runtimes import Runtime, open_runtime
+from topseg.runtimes.base import Runtime
+from topseg.runtimes.registry import Engine, open_runtime
 
 FREE = ["onnx", "openvino", "mnn", "torch"]
 SIZES = [(64, 64), (32, 96), (128, 160)]
@@ -106,7 +107,7 @@ def test_auto_takes_torch_where_there_is_no_graph(trained: Bundle) -> None:
 
 def test_auto_takes_onnx_before_openvino(trained: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("topseg.runtimes._open", lambda _, name, *rest: opened.append(name))
+    monkeypatch.setattr(Engine, "open", lambda engine, *_, **__: opened.append(engine.name))
     for names in (["openvino", "onnx"], ["openvino"]):
         graphs = {name: Graph(file="graph") for name in names}
         metadata = dataclasses.replace(trained.metadata, graphs=graphs)
@@ -115,7 +116,7 @@ def test_auto_takes_onnx_before_openvino(trained: Bundle, monkeypatch: pytest.Mo
 
 
 def test_unknown_and_missing_runtimes_are_refused(trained: Bundle) -> None:
-    with pytest.raises(InputError, match="no runtime 'trch', did you mean 'torch'"):
+    with pytest.raises(InputError, match="no 'trch', did you mean 'torch'"):
         open_runtime(trained, "trch")
     with pytest.raises(InputError, match="has no onnx graph; make one with 'topseg export"):
         open_runtime(trained, "onnx")

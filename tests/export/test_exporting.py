@@ -15,8 +15,8 @@ from topseg.export.exporting import export, proof_sizes
 from topseg.export.graphs import Network
 from topseg.inference.hub import load
 from topseg.inference.upsample import upsample_argmax
-from topseg.runtimes import UnavailableError, onnx, open_runtime
-from topseg.runtimes.onnx import OnnxRuntime
+from topseg.runtimes import onnx
+from topseg.runtimes.registry import UnavailableError, open_runtime
 
 
 @pytest.fixture
@@ -54,13 +54,15 @@ def test_engines_predict_as_torch_does(exported: Bundle, name: str) -> None:
 
 
 def test_auto_takes_onnx_where_there_is_a_graph(exported: Bundle) -> None:
-    assert isinstance(load(exported.folder).runtime, OnnxRuntime)
+    assert load(exported.folder).runtime.engine == "onnx"
 
 
 def test_mask_graph_ends_in_masks_of_its_inputs_size(exported: Bundle) -> None:
     images = np.random.default_rng(1).integers(0, 256, (2, 96, 64, 3), np.uint8)
-    masks = OnnxRuntime(exported, graph="onnx-mask", device="cpu")(images)
-    logits = OnnxRuntime(exported, device="cpu")(images)
+    graphs = {"onnx": exported.metadata.graphs["onnx-mask"]}
+    alone = dataclasses.replace(exported.metadata, graphs=graphs)
+    masks = open_runtime(Bundle(exported.folder, alone), "onnx", device="cpu")(images)
+    logits = open_runtime(exported, "onnx", device="cpu")(images)
     assert masks.dtype == np.uint8
     assert np.mean(masks == upsample_argmax(logits, (96, 64))) > 0.999
 
@@ -187,7 +189,7 @@ def test_damaged_graph_is_refused(exported: Bundle, tmp_path: Path, name: str) -
 
 
 def test_devices_of_onnx_runtime(exported: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"no device 'cuda:1', did you mean 'cuda'"):
+    with pytest.raises(InputError, match=r"device cuda:1: .* has only 'cpu', 'cuda', 'tensorrt'"):
         open_runtime(exported, "onnx", device="cuda:1")
     monkeypatch.setattr(onnx.onnxruntime, "get_available_providers", lambda: ["CPU..."])
     with pytest.raises(InputError, match="install onnxruntime-gpu"):

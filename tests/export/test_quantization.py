@@ -18,7 +18,7 @@ from topseg.export.graphs.int8 import PACKAGES, QUANTIZERS
 from topseg.export.quantization import CALIBRATION, calibration_batches, calibration_images
 from topseg.inference.predict import Predictor
 from topseg.media.drawing import picture_jpeg
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 onnx = pytest.importorskip("onnx")
 FORMATS = ["onnx", "openvino"]

@@ -17,7 +17,7 @@ from topseg.core.geometry import Size
 from topseg.inference.hub import load
 from topseg.inference.predict import Predictor
 from topseg.inference.upsample import upsample_argmax
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 rasterio = pytest.importorskip("rasterio")
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -16,7 +16,7 @@ from topseg.interop.convert import WIDTHS
 from topseg.models import create_model
 from topseg.models.normalize import Normalize
 from topseg.models.topformer import VARIANTS
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 STAGES = (2, 4, 6, -1)
 

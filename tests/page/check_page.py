@@ -22,7 +22,7 @@ from topseg.bundle.bundle import read_bundle
 from topseg.inference.predict import Predictor
 from topseg.media.drawing import picture_jpeg, picture_png
 from topseg.media.images import read_image
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 SCREENS = {"desktop": (1360, 860, 1), "phone": (390, 844, 2)}
 

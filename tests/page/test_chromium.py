@@ -13,7 +13,7 @@ from topseg.bundle.bundle import Bundle
 from topseg.inference.predict import Predictor
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import picture_png
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 from topseg.serve.page import has_engine, write_page
 
 pytest.importorskip("selenium", reason="selenium is not installed")

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg import runtimes
 from topseg.bundle.bundle import Bundle, Graph, read_bundle
 from topseg.core.errors import InputError
 from topseg.export.exporting import export
 from topseg.inference.hub import load
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 SIZE = (64, 96)
 
@@ -58,7 +57,7 @@ def test_elsewhere_it_is_said_and_torch_is_taken(written: Bundle) -> None:
     assert written.metadata.graphs["coreml"].proof is None
     with pytest.raises(InputError, match="runs on macOS only"):
         open_runtime(written, "coreml")
-    assert type(load(written.folder).runtime).__name__ == "TorchRuntime"
+    assert load(written.folder).runtime.engine == "torch"
 
 
 def test_half_precision_is_refused(trained: Bundle, tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ def test_pictures_go_through_one_by_one(trained: Bundle, monkeypatch: pytest.Mon
         models=SimpleNamespace(MLModel=Model), ComputeUnit=SimpleNamespace(CPU_ONLY="cpu only")
     )
     monkeypatch.setitem(sys.modules, "coremltools", fake)
-    monkeypatch.setattr(runtimes.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     graph = Graph(file="model.mlpackage", fixed_size=SIZE)
     metadata = dataclasses.replace(trained.metadata, graphs={"coreml": graph})
     runtime = open_runtime(Bundle(trained.folder, metadata), "coreml")

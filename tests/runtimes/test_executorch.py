@@ -10,7 +10,7 @@ from golden.make_blocks import SIZE, blocks_network
 from topseg.bundle.bundle import Architecture, Bundle, Metadata
 from topseg.core.errors import InputError
 from topseg.export.graphs.executorch import write_executorch
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 
 def test_threads_reach_the_pool(tmp_path: Path) -> None:

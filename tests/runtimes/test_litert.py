@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Graph, Metadata, write_metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 pytest.importorskip("ai_edge_litert")
 

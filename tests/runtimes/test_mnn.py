@@ -9,7 +9,7 @@ import pytest
 
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 pytest.importorskip("MNN")
 
@@ -25,7 +25,8 @@ def test_engines_in_threads_do_not_touch_each_other(exported: Bundle) -> None:
 
 def test_it_is_quiet(exported: Bundle) -> None:
     code = (
-        "from topseg.bundle.bundle import read_bundle; from topseg.runtimes import open_runtime\n"
+        "from topseg.bundle.bundle import read_bundle\n"
+        "from topseg.runtimes.registry import open_runtime\n"
         f"from pathlib import Path; bundle = read_bundle(Path({str(exported.folder)!r}))\n"
         "open_runtime(bundle, 'mnn', threads=1); print('done')"
     )

@@ -9,7 +9,7 @@ import pytest
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
 from topseg.export.exporting import export
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 pytest.importorskip("ncnn")
 pytest.importorskip("pnnx")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from topseg.bundle.bundle import Bundle
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a thread's cores")

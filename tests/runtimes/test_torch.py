@@ -11,7 +11,7 @@ from topseg.bundle.bundle import Architecture, Metadata, write_metadata
 from topseg.core.errors import InputError
 from topseg.core.labels import default_palette
 from topseg.models import create_model
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 from topseg.runtimes.torch import TorchRuntime, choose_device
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
 from topseg.cli import main
 from topseg.core.geometry import ResizeRule
-from topseg.runtimes import check_images
+from topseg.runtimes.base import check_images
 from topseg.serve import run
 from topseg.serve.pipeline import Answer, Pipeline, Task
 from topseg.serve.worker import WorkerPlan
@@ -33,6 +33,8 @@ DEADLY = (7, 77, 177)
 
 class ColorRuntime:
     """Gives each 8x8 block its mean red, green and blue as logits."""
+
+    engine = "colors"
 
     def __init__(self, bundle: Bundle) -> None:
         self.metadata = bundle.metadata

@@ -14,7 +14,8 @@ from PIL import Image
 from topseg.bundle.bundle import Bundle
 from topseg.core.geometry import ResizeRule
 from topseg.inference.predict import Predictor
-from topseg.runtimes import Runtime, open_runtime
+from topseg.runtimes.base import Runtime
+from topseg.runtimes.registry import open_runtime
 from topseg.serve.pipeline import Pipeline, Segment, Tensors
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from topseg import __version__
+from topseg.runtimes.registry import runtime_help
 
 app = App(
     name="topseg",
@@ -20,6 +21,7 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
+Runtime = Annotated[str, Parameter(help=runtime_help())]
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Flag = Annotated[bool, Parameter(show_default=False)]
 MANY = Parameter(consume_multiple=True, show_default=False)

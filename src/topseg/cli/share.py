@@ -111,7 +111,7 @@ def weights(src: Path, dst: Path, /) -> None:
     """
     from topseg.inference.hub import find_weights, open_model
     from topseg.interop import convert_weights
-    from topseg.runtimes import open_runtime
+    from topseg.runtimes.registry import open_runtime
 
     written = convert_weights(find_weights(src) if dst.suffix else src, dst)
     if written.is_dir():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from topseg.cli.app import MANY, POSITIVE, Device, Flag, app, show_progress
+from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app, show_progress
 from topseg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def predict(
     color: Flag = False,
     probability: Flag = False,
     probabilities: Flag = False,
-    runtime: str = "auto",
+    runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Annotated[int, POSITIVE] = 1,
     workers: Annotated[int | None, POSITIVE] = None,
@@ -53,7 +53,7 @@ def predict(
         color: Write the mask in colours as well.
         probability: Write the winning class's probability as well (8-bit grey PNG).
         probabilities: Write every class's probability as well (NumPy archive).
-        runtime: The engine: auto, onnx, openvino, litert, executorch, ncnn, mnn, coreml, torch.
+        runtime: The engine.
         device: Where to run.
         threads: CPU threads of each worker.
         workers: Images at a time, each on an engine of its own; as many as use all cores if not
@@ -151,7 +151,7 @@ def tile(
     out: Path,
     size: str | None = None,
     context: Literal["tile", "image"] = "tile",
-    runtime: str = "auto",
+    runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Annotated[int, POSITIVE] = 1,
     workers: Annotated[int | None, POSITIVE] = None,
@@ -169,7 +169,7 @@ def tile(
             that the graph takes.
         context: What each tile attends to: itself, or the whole image (twice the work, by the
             runtime torch alone, for the mask that the whole image would get at once).
-        runtime: The engine: auto, onnx, openvino, litert, executorch, ncnn, mnn, coreml, torch.
+        runtime: The engine.
         device: Where to run.
         threads: CPU threads of each worker.
         workers: Tiles at a time, each on an engine of its own; as many as use all cores if not
@@ -224,7 +224,7 @@ def evaluate(
     stride: tuple[int, int] | None = None,
     protocol: Literal["direct", "reference", "network"] = "direct",
     json: Path | None = None,
-    runtime: str = "auto",
+    runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Annotated[int | None, POSITIVE] = None,
 ) -> None:
@@ -242,7 +242,7 @@ def evaluate(
         protocol: direct; reference: PaddleSeg's interpolation and counting; network: at the
             network's resolution, which is not comparable with the others.
         json: Write the scores to this file as well.
-        runtime: The engine: auto, onnx, openvino, litert, executorch, ncnn, mnn, coreml, torch.
+        runtime: The engine.
         device: Where to run.
         threads: CPU threads.
     """

@@ -26,7 +26,7 @@ from topseg.core.geometry import Size
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import mask_png, picture_jpeg
 from topseg.media.images import read_image
-from topseg.runtimes import RUNTIMES, engine_version, open_runtime, runs_here
+from topseg.runtimes.registry import engines_for, find_engine, open_runtime
 from topseg.synthetic.scenes import draw_scene
 
 STAGES = ("decode", "resize", "network", "tail", "encode")
@@ -86,7 +86,7 @@ def bench(
     Args:
         bundle: The model.
         image: A file to decode, whose own size the mask gets.
-        runtimes: Names of ``RUNTIMES``; empty: torch and every graph in the bundle.
+        runtimes: Names of engines; empty: all that can run the bundle here.
         sizes: (height, width) of the network's input, multiples of 32; a graph that takes one size
             only is measured at that.
         threads: CPU threads of network and tail.
@@ -98,7 +98,7 @@ def bench(
             image that cannot be read.
     """
     graphs = bundle.metadata.graphs
-    names = runtimes or [n for n in RUNTIMES if n == "torch" or (n in graphs and runs_here(n))]
+    names = runtimes or [engine.name for engine in engines_for(bundle)]
     found = []
     context = multiprocessing.get_context("spawn")
     for name in names:
@@ -146,7 +146,7 @@ def measure(
     graph = metadata.graphs.get(name)
     return Measurement(
         runtime=name,
-        version=engine_version(name),
+        version=find_engine(name).version,
         threads=threads,
         size=size,
         image_size=(int(image_size[0]), int(image_size[1])),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from topseg.core.geometry import STRIDE, ResizeRule, Size
 from topseg.core.labels import Mask
 from topseg.inference.tta import Logits, Views, input_size, resize_image, scaled_size
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 Matrix = NDArray[np.float64]
 Term = tuple[Logits, NDArray[np.float32], NDArray[np.float32]]

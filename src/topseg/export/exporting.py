@@ -33,7 +33,8 @@ from topseg.export.graphs.int8 import QUANTIZERS
 from topseg.export.quantization import calibration_batches, describe, quantize
 from topseg.inference.predict import Predictor
 from topseg.inference.upsample import upsample_argmax
-from topseg.runtimes import ENGINES, Runtime, UnavailableError, engine_version, open_runtime
+from topseg.runtimes.base import Runtime
+from topseg.runtimes.registry import ENGINES, UnavailableError, find_engine, open_runtime
 from topseg.synthetic.scenes import draw_scene
 
 Image = NDArray[np.uint8]
@@ -230,7 +231,7 @@ def _prove(
                 f"images (got {graph.quantization.calibration_images}), or allow it with --max-drop"
             )
     proof = Proof(
-        runtime=engine_version(name if name in ENGINES else "onnx"),
+        runtime=find_engine(name if name in ENGINES else "onnx").version,
         images=comparison.images,
         sizes=sizes,
         max_abs_difference=comparison.difference,
@@ -251,11 +252,10 @@ def _prove(
 
 
 def _open(bundle: Bundle, name: str) -> Runtime:
-    if not bundle.metadata.graphs[name].tail:
-        return open_runtime(bundle, name, device="cpu")
-    from topseg.runtimes.onnx import OnnxRuntime
-
-    return OnnxRuntime(bundle, device="cpu", graph=name)
+    engine = name if name in ENGINES else "onnx"
+    graphs = {engine: bundle.metadata.graphs[name]}
+    alone = Bundle(bundle.folder, dataclasses.replace(bundle.metadata, graphs=graphs))
+    return open_runtime(alone, engine, device="cpu")
 
 
 class _Comparison:

@@ -23,7 +23,8 @@ from topseg.data.dataset import Dataset
 from topseg.export.graphs import WRITERS, Network
 from topseg.export.graphs.int8 import QUANTIZERS, Batch
 from topseg.media.images import Image, read_image
-from topseg.runtimes import Runtime, check_images, open_runtime
+from topseg.runtimes.base import Runtime, check_images
+from topseg.runtimes.registry import open_runtime
 
 CALIBRATION = 64
 """Images that the ranges of int8 are taken from."""

@@ -17,7 +17,7 @@ from topseg.bundle.published import NAMES, PUBLISHED, SHIPPED, Published
 from topseg.core.errors import InputError, did_you_mean
 from topseg.inference.predict import Predictor
 from topseg.interop import make_bundle
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 
 def open_model(model: str | Path, *, progress: Progress | None = None) -> Bundle:

@@ -24,7 +24,7 @@ from topseg.inference.upsample import upsample_argmax, upsample_argmax_probabili
 from topseg.media import drawing
 from topseg.media.drawing import Picture, Share
 from topseg.media.images import read_image
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 _NO_LOGITS = "probability: the logits were not kept; predict with keep_logits=True"
 

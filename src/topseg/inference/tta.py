@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import STRIDE, ResizeRule, Size
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 Logits = NDArray[np.float32]
 

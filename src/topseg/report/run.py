@@ -26,7 +26,7 @@ from topseg.inference.predict import Predictor
 from topseg.recipe import Recipe, read_recipe
 from topseg.report.page import Report, write_report
 from topseg.report.pictures import choose_examples
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _PACKAGES = ("topseg", "torch", "onnxruntime", "numpy", "opencv-python-headless")

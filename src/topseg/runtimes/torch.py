@@ -18,7 +18,7 @@ from topseg.interop import load_weights
 from topseg.models import create_model
 from topseg.models.fuse import fuse
 from topseg.models.normalize import Normalize
-from topseg.runtimes import check_images
+from topseg.runtimes.base import check_images
 
 
 class TorchRuntime:
@@ -31,6 +31,7 @@ class TorchRuntime:
         device: Where to run.
     """
 
+    engine = "torch"
     takes_float = True
 
     def __init__(
@@ -55,7 +56,7 @@ class TorchRuntime:
 
     def run(self, network: Callable[[Tensor], Tensor], images: NDArray[Any]) -> NDArray[np.float32]:
         """Run a part of the model instead of all of it; nothing is checked."""
-        # torch warns of arrays that it may not write to, and refuses negative strides.
+        # torch warns of arrays that it may not write to, and rejects negative strides.
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         with torch.inference_mode(), _evaluating(self.model):
             found = network(self._normalize(pixels.to(self.device)))

@@ -24,7 +24,7 @@ from topseg.inference.tta import Logits, input_size, resize_image
 from topseg.inference.upsample import upsample_argmax
 from topseg.media import drawing
 from topseg.media.images import decode_image
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 from topseg.serve.regions import Shapes, describe
 
 Output = Literal["mask", "overlay", "color", "json"]

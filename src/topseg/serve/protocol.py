@@ -20,7 +20,7 @@ from pydantic_core import from_json, to_json
 from topseg import __version__
 from topseg.bundle.bundle import Metadata
 from topseg.core.errors import InputError, did_you_mean
-from topseg.runtimes import check_images
+from topseg.runtimes.base import check_images
 from topseg.serve.refusal import too_large
 
 EXTENSIONS: Final = ("binary_tensor_data",)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
-from topseg.runtimes import open_runtime
+from topseg.runtimes.registry import open_runtime
 from topseg.serve.config import ServeConfig
 from topseg.serve.header import check_header
 from topseg.serve.metrics import Metrics

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.core.errors import InputError
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 if TYPE_CHECKING:
     from topseg.serve.pipeline import Answer, Task

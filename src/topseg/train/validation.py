@@ -120,6 +120,7 @@ class _Listener:
         logits: (1, K, h, w) of the last image.
     """
 
+    engine = "torch"
     takes_float = True
 
     def __init__(self, runtime: TorchRuntime) -> None:

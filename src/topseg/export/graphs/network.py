@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from topseg.bundle.bundle import Metadata
 from topseg.core.geometry import Size
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 if TYPE_CHECKING:
     import onnx

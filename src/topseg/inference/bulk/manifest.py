@@ -60,7 +60,7 @@ def fingerprint(predictor: Predictor) -> str:
         "input": metadata.input,
         "resize": predictor.resize,
         "views": predictor.views,
-        "engine": type(predictor.runtime).__name__,
+        "engine": predictor.runtime.engine,
     }
     return hashlib.sha256(json.dumps(to_tree(parts)).encode()).hexdigest()[:16]
 

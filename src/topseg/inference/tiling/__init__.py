@@ -29,7 +29,7 @@ from topseg.inference.tta import Slide
 from topseg.media import drawing
 from topseg.media.drawing import Share
 from topseg.media.rasters import Raster, open_raster, write_mask
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 
 if TYPE_CHECKING:  # it needs torch
     from topseg.inference.tiling.context import WholeImage
@@ -132,7 +132,7 @@ def _predict(
         job = {
             "image": [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns],
             "model": metadata.files,
-            "engine": type(runtime).__name__,
+            "engine": runtime.engine,
             "tiles": [*slide.crop, *slide.stride],
             "context": "image" if whole else "tile",
             "topseg": __version__,

@@ -26,7 +26,7 @@ from topseg.inference.tta import Logits
 from topseg.media.images import Image
 from topseg.models.pooling import TOKEN_STRIDE, pool_tokens
 from topseg.models.topformer import Attention, TopFormer
-from topseg.runtimes import Runtime
+from topseg.runtimes.base import Runtime
 from topseg.runtimes.torch import TorchRuntime
 
 _FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
