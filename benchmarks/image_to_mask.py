@@ -35,7 +35,7 @@ SIZE = (960, 1280)
 def write_naive(bundle: Bundle, path: Path) -> None:
     """The graph whose own tail ends at the photo's size."""
     network = Network(open_runtime(bundle, "torch", device="cpu"), bundle.metadata, "fp32", SIZE)
-    masks = Masks(network.module, bundle.metadata.model.num_classes, SIZE)
+    masks = Masks(network.module, bundle.metadata.architecture.num_classes, SIZE)
     path.write_bytes(trace_onnx(masks, 3, "masks").SerializeToString())
 
 

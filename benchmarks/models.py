@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.core.files import write_text
 from topseg.core.labels import standard_set
 from topseg.evaluation.benchmark import describe_machine
@@ -29,7 +30,9 @@ def untrained(name: str, folder: Path, formats: Sequence[str] = ("onnx", "openvi
     plain.mkdir()
     save_file(create_model(name, 150).state_dict(), plain / WEIGHTS)
     metadata = Metadata(
-        model=Architecture(name=name, num_classes=150, in_channels=3, pool="adaptive"),
+        architecture=Architecture(
+            name=name, num_classes=150, in_channels=3, options={"pool": "adaptive"}
+        ),
         classes=labels.names,
         palette=labels.palette,
     )

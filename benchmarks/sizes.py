@@ -15,7 +15,7 @@ import torch
 
 from models import untrained, write_result
 from topseg.evaluation.benchmark import Timing, bench, draw_photo
-from topseg.models.zoo import NETWORKS
+from topseg.models import VARIANTS
 
 REFERENCE = """\
 For orientation, the reference's own pipeline (PaddleSeg's `deploy/python/infer.py`, Tiny, a 683x512
@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photo = draw_photo(folder / "photo.jpg")
-        for network in NETWORKS.values():
+        for network in VARIANTS.values():
             # Before each network: on a shared machine one moment may be a bad one.
             peaks = {threads: max(best, peak(threads)) for threads, best in peaks.items()}
             bundle = untrained(network.name, folder)

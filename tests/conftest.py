@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from golden.fill import golden_model
-from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette
 from topseg.export.exporting import export
@@ -37,11 +38,10 @@ class FakeRuntime:
         takes_float: bool = False,
     ) -> None:
         self.metadata = Metadata(
-            model=Architecture(
+            architecture=Architecture(
                 name="fake",
                 num_classes=labels.num_classes,
                 in_channels=channels,
-                pool="adaptive",
             ),
             classes=labels.names,
             palette=labels.palette,
@@ -116,7 +116,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder.mkdir()
     save_file(golden_model("topformer_tiny", "adaptive").state_dict(), folder / WEIGHTS)
     metadata = Metadata(
-        model=Architecture(name="topformer_tiny", num_classes=150, in_channels=3, pool="adaptive"),
+        architecture=Architecture(
+            name="topformer_tiny", num_classes=150, in_channels=3, options={"pool": "adaptive"}
+        ),
         classes=tuple(f"class {number}" for number in range(150)),
         palette=default_palette(150),
         resize=ResizeRule(short_side=128, multiple=32),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from topseg.core import moved
 
 if TYPE_CHECKING:
-    from topseg.bundle.bundle import Bundle, Metadata, read_bundle
+    from topseg.bundle.bundle import Bundle, read_bundle
+    from topseg.bundle.metadata import Metadata
     from topseg.core.errors import InputError
     from topseg.core.labels import LabelSet
     from topseg.data.dataset import open_dataset
@@ -32,7 +33,7 @@ _HOME = {
     "ConfusionMatrix": "evaluation.metrics",
     "InputError": "core.errors",
     "LabelSet": "core.labels",
-    "Metadata": "bundle.bundle",
+    "Metadata": "bundle.metadata",
     "Prediction": "inference.predict",
     "Predictor": "inference.predict",
     "Recipe": "recipe",

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.bundle.bundle import METADATA, Architecture, Metadata, read_bundle, write_metadata
+from topseg.bundle.bundle import METADATA, read_bundle, write_metadata
+from topseg.bundle.metadata import Architecture, Metadata
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
 
@@ -12,8 +13,12 @@ from topseg.core.files import read_json, write_json
 def make(folder: Path) -> Path:
     folder.mkdir()
     (folder / "weights.safetensors").write_bytes(b"some weights")
-    architecture = Architecture(name="topformer_tiny", num_classes=2, in_channels=3, pool="fixed")
-    metadata = Metadata(model=architecture, classes=("a", "b"), palette=((0, 0, 0), (9, 9, 9)))
+    architecture = Architecture(
+        name="topformer_tiny", num_classes=2, in_channels=3, options={"pool": "fixed"}
+    )
+    metadata = Metadata(
+        architecture=architecture, classes=("a", "b"), palette=((0, 0, 0), (9, 9, 9))
+    )
     write_metadata(folder, metadata)
     return folder
 
@@ -47,7 +52,7 @@ def test_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
 
 
 def test_folder_without_metadata(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="it is no bundle"):
+    with pytest.raises(InputError, match=r"not a bundle: metadata\.json is missing"):
         read_bundle(tmp_path)
 
 

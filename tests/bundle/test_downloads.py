@@ -166,7 +166,8 @@ def published(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_published_name_becomes_a_bundle_once(published: Server, tmp_path: Path) -> None:
     bundle = open_model("topformer-tiny-ade20k")
     metadata = bundle.metadata
-    assert (metadata.model.pool, metadata.model.num_classes) == ("fixed", 150)
+    assert metadata.architecture.options == {"pool": "fixed"}
+    assert metadata.architecture.num_classes == 150
     assert (metadata.resize.multiple, metadata.resize.round) == (32, "up")
     assert metadata.classes[0] == "wall"
     assert metadata.origin == published.url

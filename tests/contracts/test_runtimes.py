@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from golden.fill import golden_model
-from topseg.bundle.bundle import Bundle, Graph
+from topseg.bundle.bundle import Bundle
+from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.models.normalize import Normalize
 from topseg.runtimes.base import Runtime

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.bundle.bundle import Bundle, Graph, Metadata, read_bundle
+from topseg.bundle.bundle import Bundle, read_bundle
+from topseg.bundle.metadata import Graph, Metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.export import exporting
@@ -151,10 +152,10 @@ def test_metadata_is_complete(exported: Bundle) -> None:
 def test_graph_of_another_model_is_refused(exported: Bundle, tmp_path: Path, name: str) -> None:
     if name not in exported.metadata.graphs:
         pytest.skip(f"{name} is not installed")
-    model = dataclasses.replace(exported.metadata.model, num_classes=149)
+    model = dataclasses.replace(exported.metadata.architecture, num_classes=149)
     metadata = dataclasses.replace(
         exported.metadata,
-        model=model,
+        architecture=model,
         classes=exported.metadata.classes[:149],
         palette=exported.metadata.palette[:149],
     )

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from topseg.bundle.bundle import Bundle, Graph, read_bundle
+from topseg.bundle.bundle import Bundle, read_bundle
+from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.data.sample import Sample

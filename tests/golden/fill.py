@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from topseg.models import create_model
-from topseg.models.topformer import TopFormer
+from topseg.models.topformer.network import TopFormer
 
 GAINS = {
     ".to_q.": 0.85,

@@ -61,7 +61,7 @@ def all_at_once(runtime: Runtime, image: NDArray[np.uint8], tile: Size) -> NDArr
     """The mask by the same tiles, all logits held in memory, one tail."""
     pixels, slide = padded(image), tile_slide(tile)
     height, width = pixels.shape[0], pixels.shape[1]
-    classes = runtime.metadata.model.num_classes
+    classes = runtime.metadata.architecture.num_classes
     logits = np.zeros((classes, height // 8, width // 8), np.float32)
     downs, rights = slide.spans(height, 0), slide.spans(width, 1)
     for down, y in zip(downs, ramps(downs), strict=True):
@@ -320,11 +320,13 @@ def test_fused_attention_is_the_same(network: Predictor) -> None:
     from topseg.inference.tiling.context import WholeImage
 
     (halves,) = WholeImage([network.runtime], 1)._halves
-    channels = sum(halves.backbone.channels)
-    tokens = np.random.default_rng(0).normal(size=(channels, 9, 7)).astype(np.float32)
+    backbone = network.runtime.model.backbone  # type: ignore[attr-defined]
+    tokens = np.random.default_rng(0).normal(size=(sum(backbone.widths), 9, 7)).astype(np.float32)
     with torch.inference_mode():
-        plain = halves.backbone.trans(torch.from_numpy(tokens[None]))[0].numpy()
-    np.testing.assert_allclose(halves.attend(tokens, threads=1), plain, rtol=1e-4, atol=1e-5)
+        plain = backbone.trans(torch.from_numpy(tokens[None]))[0].numpy()
+    # Two orders of the same float32 sums: apart by roundings of the values' own size.
+    far = np.abs(halves.attend(tokens, threads=1) - plain).max()
+    assert far < 1e-4 * plain.std()
 
 
 def test_a_run_in_context_goes_on(network: Predictor, tmp_path: Path) -> None:

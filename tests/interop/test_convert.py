@@ -12,13 +12,9 @@ from topseg.bundle.bundle import read_bundle
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.interop import convert_weights, load_weights, read_weights, write_weights
-from topseg.interop.convert import WIDTHS
 from topseg.models import create_model
 from topseg.models.normalize import Normalize
-from topseg.models.topformer import VARIANTS
 from topseg.runtimes.registry import open_runtime
-
-STAGES = (2, 4, 6, -1)
 
 
 def write_golden(path: Path, name: str = "topformer_tiny") -> Path:
@@ -40,8 +36,8 @@ def test_a_bundle_predicts_as_the_weights_do(
 ) -> None:
     folder = convert_weights(write_golden(tmp_path / file), tmp_path / "bundle")
     bundle = read_bundle(folder)
-    assert bundle.metadata.model.name == "topformer_tiny"
-    assert bundle.metadata.model.pool == pool
+    assert bundle.metadata.architecture.name == "topformer_tiny"
+    assert bundle.metadata.architecture.options == {"pool": pool}
     assert bundle.metadata.origin == origin
     assert bundle.metadata.classes[:2] == ("wall", "building")
     assert bundle.metadata.resize == ResizeRule(multiple=32, round="up")
@@ -74,13 +70,13 @@ def test_size_and_classes_are_read_off_the_tensors(tmp_path: Path, name: str) ->
     write_weights({key: tensor.numpy() for key, tensor in state.items()}, tmp_path / "a.pdparams")
     convert_weights(tmp_path / "a.pdparams", tmp_path / "bundle")
     tree = json.loads((tmp_path / "bundle" / "metadata.json").read_text())
-    assert tree["model"] == {"name": name, "num_classes": 7, "in_channels": 3, "pool": "fixed"}
+    assert tree["architecture"] == {
+        "name": name,
+        "num_classes": 7,
+        "in_channels": 3,
+        "options": {"pool": "fixed"},
+    }
     assert tree["classes"] == [f"class_{index}" for index in range(7)]
-
-
-def test_widths_are_those_of_the_networks() -> None:
-    widths = {sum(v.channels[stage] for stage in STAGES): name for name, v in VARIANTS.items()}
-    assert widths == WIDTHS
 
 
 def test_what_cannot_be_converted_is_refused(tmp_path: Path) -> None:

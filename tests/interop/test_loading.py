@@ -64,7 +64,7 @@ def test_another_class_count_is_refused_and_can_be_allowed(file: Path) -> None:
 
 
 def test_another_size_is_refused(file: Path) -> None:
-    with pytest.raises(InputError, match="is it of another size"):
+    with pytest.raises(InputError, match="is it of another network, another size"):
         load_weights(create_model("topformer_base"), file)
 
 

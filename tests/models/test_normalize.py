@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from topseg.bundle.bundle import InputConfig
+from topseg.bundle.metadata import InputConfig
 from topseg.models.normalize import Normalize
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.bundle.bundle import Bundle, Graph, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.serve import page
 from topseg.serve.page import ENGINE_FILES, FOLDER, install_engine, page_files, write_page

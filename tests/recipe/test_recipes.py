@@ -53,7 +53,7 @@ def test_every_recipe_makes_samples_of_its_crop(name: str) -> None:
 def test_own_recipes_round_to_multiples_of_64_and_pool_adaptively(name: str) -> None:
     recipe = read(name)
     assert (recipe.resize.multiple, recipe.resize.round) == (64, "nearest")
-    assert recipe.model.pool == "adaptive"
+    assert recipe.model.options.pool == "adaptive"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -74,7 +74,7 @@ def test_sizes_differ_in_the_network_alone(family: str, size: str) -> None:
 
 def test_ade20k_is_paddlesegs() -> None:
     recipe = read("topformer_base_ade20k")
-    assert (recipe.model.pool, recipe.model.drop_path) == ("fixed", 0)
+    assert (recipe.model.options.pool, recipe.model.drop_path) == ("fixed", 0)
     assert (recipe.train.steps, recipe.train.batch_size) == (160_000, 16)
     assert recipe.train.crop == (512, 512)
     assert recipe.train.augment == (
@@ -93,7 +93,7 @@ def test_ade20k_is_paddlesegs() -> None:
 
 def test_ade20k_official_is_the_official_codes() -> None:
     recipe, paddle = read("topformer_base_ade20k_official"), read("topformer_base_ade20k")
-    assert (recipe.model.pool, recipe.model.drop_path) == ("adaptive", 0.1)
+    assert (recipe.model.options.pool, recipe.model.drop_path) == ("adaptive", 0.1)
     assert recipe.train.augment == (
         RandomScale(min=0.5, max=2, short_side=512, max_long_side=2048),
         Flip(prob=0.5),

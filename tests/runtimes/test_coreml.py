@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg.bundle.bundle import Bundle, Graph, read_bundle
+from topseg.bundle.bundle import Bundle, read_bundle
+from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.export.exporting import export
 from topseg.inference.hub import load

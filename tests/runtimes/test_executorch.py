@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from golden.make_blocks import SIZE, blocks_network
-from topseg.bundle.bundle import Architecture, Bundle, Metadata
+from topseg.bundle.bundle import Bundle
+from topseg.bundle.metadata import Architecture, Metadata
 from topseg.core.errors import InputError
 from topseg.export.graphs.executorch import write_executorch
 from topseg.runtimes.registry import open_runtime
@@ -16,7 +17,7 @@ from topseg.runtimes.registry import open_runtime
 def test_threads_reach_the_pool(tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     metadata = Metadata(
-        model=Architecture(name="blocks", num_classes=3, in_channels=3, pool="adaptive"),
+        architecture=Architecture(name="blocks", num_classes=3, in_channels=3),
         classes=("red", "green", "blue"),
         palette=((255, 0, 0), (0, 255, 0), (0, 0, 255)),
         graphs={"executorch": write_executorch(blocks_network(), tmp_path)},

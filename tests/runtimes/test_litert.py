@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Graph, Metadata, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS, Architecture, Graph, Metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.runtimes.registry import open_runtime
@@ -30,7 +31,7 @@ def bundle(tmp_path: Path) -> Bundle:
     (folder / WEIGHTS).touch()
     shutil.copy(BLOCKS, folder)
     metadata = Metadata(
-        model=Architecture(name="blocks", num_classes=3, in_channels=3, pool="adaptive"),
+        architecture=Architecture(name="blocks", num_classes=3, in_channels=3),
         classes=("red", "green", "blue"),
         palette=((255, 0, 0), (0, 255, 0), (0, 0, 255)),
         resize=ResizeRule(short_side=None, multiple=32),
@@ -100,8 +101,8 @@ def test_threads_reach_the_engine(bundle: Bundle, monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_models_graph_is_refused(bundle: Bundle) -> None:
-    model = dataclasses.replace(bundle.metadata.model, num_classes=4)
-    other = Bundle(bundle.folder, dataclasses.replace(bundle.metadata, model=model))
+    model = dataclasses.replace(bundle.metadata.architecture, num_classes=4)
+    other = Bundle(bundle.folder, dataclasses.replace(bundle.metadata, architecture=model))
     with pytest.raises(InputError, match=r"classes: the graph has 3, the metadata 4"):
         open_runtime(other)
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from topseg.bundle.bundle import Architecture, Metadata, write_metadata
+from topseg.bundle.bundle import write_metadata
+from topseg.bundle.metadata import Architecture, Metadata
 from topseg.core.errors import InputError
 from topseg.core.labels import default_palette
 from topseg.models import create_model
@@ -18,7 +19,9 @@ from topseg.runtimes.torch import TorchRuntime, choose_device
 @pytest.fixture
 def metadata() -> Metadata:
     return Metadata(
-        model=Architecture(name="topformer_tiny", num_classes=4, in_channels=3, pool="adaptive"),
+        architecture=Architecture(
+            name="topformer_tiny", num_classes=4, in_channels=3, options={"pool": "adaptive"}
+        ),
         classes=("a", "b", "c", "d"),
         palette=default_palette(4),
     )

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.cli import main
 from topseg.core.geometry import ResizeRule
 from topseg.runtimes.base import check_images
@@ -73,9 +74,9 @@ def make_bundle(folder: Path, names: Sequence[str] = ("red", "green", "blue")) -
     """Write a bundle that has no real weights."""
     folder.mkdir(parents=True)
     (folder / WEIGHTS).write_bytes(b"none")
-    architecture = Architecture(name="fake", num_classes=3, in_channels=3, pool="adaptive")
+    architecture = Architecture(name="fake", num_classes=3, in_channels=3)
     metadata = Metadata(
-        model=architecture,
+        architecture=architecture,
         classes=tuple(names),
         palette=((255, 0, 0), (0, 255, 0), (0, 0, 255)),
         resize=ResizeRule(short_side=64, max_long_side=256, multiple=32),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from topseg.bundle.bundle import Bundle, Graph, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.serve.config import read_serve_config
 from topseg.serve.deploy import kserve_manifest, triton_config, write_triton

@@ -181,8 +181,8 @@ def make_wide(fake: Bundle) -> Callable[[], Any]:
 
     from topseg.core.labels import default_palette
 
-    model = dataclasses.replace(fake.metadata.model, num_classes=300)
+    model = dataclasses.replace(fake.metadata.architecture, num_classes=300)
     names = tuple(map(str, range(300)))
     return lambda: dataclasses.replace(
-        fake.metadata, model=model, classes=names, palette=default_palette(300)
+        fake.metadata, architecture=model, classes=names, palette=default_palette(300)
     )

@@ -129,9 +129,9 @@ class _Grey(ColorRuntime):
         import dataclasses
 
         super().__init__(bundle)
-        model = dataclasses.replace(bundle.metadata.model, in_channels=channels)
+        model = dataclasses.replace(bundle.metadata.architecture, in_channels=channels)
         rule = ResizeRule(short_side=None, multiple=32)
-        self.metadata = dataclasses.replace(bundle.metadata, model=model, resize=rule)
+        self.metadata = dataclasses.replace(bundle.metadata, architecture=model, resize=rule)
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         count, height, width, _ = images.shape

@@ -12,10 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from topseg.core.config import build
-from topseg.models import create_model
-from topseg.recipe import Recipe
+from topseg.recipe import ModelConfig, Recipe
 from topseg.train import state
-from topseg.train.state import TrainState
+from topseg.train.state import TrainState, build_network
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -23,7 +22,7 @@ MakeRecipe = Callable[..., Recipe]
 class SmallNet(nn.Module):
     """Like a network of the zoo in all that training sees, and a hundred times as fast."""
 
-    def __init__(self, name: str, num_classes: int, **_: Any) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
         self.backbone = nn.Sequential(nn.Conv2d(3, 16, 8, stride=8), nn.BatchNorm2d(16), nn.ReLU())
         self.decode_head = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(16, num_classes, 1))
@@ -39,7 +38,7 @@ def small_nets() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "create_model", SmallNet)
+        patch.setattr(state, "build_network", SmallNet)
         yield
     torch.set_num_threads(threads)
 
@@ -53,7 +52,7 @@ def _fast() -> Iterator[None]:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train TopFormer-Tiny instead."""
-    monkeypatch.setattr(state, "create_model", create_model)
+    monkeypatch.setattr(state, "build_network", build_network)
 
 
 @pytest.fixture(scope="session")

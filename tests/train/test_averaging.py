@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from topseg.bundle.bundle import WEIGHTS, Metadata, read_bundle, write_metadata
+from topseg.bundle.bundle import read_bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS, Metadata
 from topseg.core.errors import InputError
 from topseg.train.averaging import average_models
 from topseg.train.checkpoint import write_tensors

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from topseg.bundle.bundle import Architecture, Metadata
+from topseg.bundle.metadata import Architecture, Metadata
 from topseg.core.errors import InputError
 from topseg.recipe import Recipe
 from topseg.train import checkpoint
@@ -26,7 +26,7 @@ from topseg.train.trainer import train
 
 MakeRecipe = Callable[..., Recipe]
 METADATA = Metadata(
-    model=Architecture(name="fake", num_classes=1, in_channels=3, pool="adaptive"),
+    architecture=Architecture(name="fake", num_classes=1, in_channels=3),
     classes=("a",),
     palette=((0, 0, 0),),
     weights="model.safetensors",

@@ -9,10 +9,11 @@ import torch
 from topseg.bundle.bundle import read_bundle
 from topseg.losses import CrossEntropy, total_loss
 from topseg.models import create_model
+from topseg.models.topformer.pyramid import STRIDES
 from topseg.recipe import Recipe
 from topseg.train.checkpoint import load_checkpoint
 from topseg.train.comparison import compare_runs
-from topseg.train.learner import STRIDES, Learner
+from topseg.train.learner import Learner
 from topseg.train.objective import Objective
 from topseg.train.trainer import train
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from topseg.bundle.bundle import WEIGHTS, Architecture, Metadata, read_bundle, write_metadata
+from topseg.bundle.bundle import read_bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.core.config import build, to_tree
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet
@@ -20,6 +21,7 @@ from topseg.recipe.loss import DistillConfig
 from topseg.train import state
 from topseg.train.checkpoint import write_tensors
 from topseg.train.comparison import compare_runs
+from topseg.train.state import build_network
 from topseg.train.teacher import Teacher
 from topseg.train.trainer import train
 
@@ -35,8 +37,12 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("teacher")
     torch.manual_seed(1)
     write_tensors(folder / WEIGHTS, create_model("topformer_small", 2).state_dict())
-    model = Architecture(name="topformer_small", num_classes=2, in_channels=3, pool="adaptive")
-    write_metadata(folder, Metadata(model=model, classes=LABELS.names, palette=LABELS.palette))
+    model = Architecture(
+        name="topformer_small", num_classes=2, in_channels=3, options={"pool": "adaptive"}
+    )
+    write_metadata(
+        folder, Metadata(architecture=model, classes=LABELS.names, palette=LABELS.palette)
+    )
     return str(folder)
 
 
@@ -93,7 +99,7 @@ def learn(make_recipe: MakeRecipe) -> Learn:
         settings = {"steps": 80, "augment": [], "ema": None, "eval_every": 80, "save_every": 80}
         tree = to_tree(make_recipe(train=settings, optim={"lr": 3e-3})) | sections
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(state, "create_model", create_model)
+            patch.setattr(state, "build_network", build_network)
             train(build(Recipe, tree, "recipe"), run, device="cpu")
         return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 

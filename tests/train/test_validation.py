@@ -25,12 +25,12 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def tiny_run(make_recipe: MakeRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step of TopFormer-Tiny."""
-    from topseg.models import create_model
     from topseg.train import state
+    from topseg.train.state import build_network
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "create_model", create_model)
+        patch.setattr(state, "build_network", build_network)
         settings = {"steps": 1, "ema": None, "samples": 2}
         train(make_recipe(train=settings, model={}), run, device="cpu")
     return run

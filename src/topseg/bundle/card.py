@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from topseg.bundle.bundle import Graph, Metadata, Proof, Quantization
+from topseg.bundle.metadata import Graph, Metadata, Proof, Quantization
 from topseg.core.files import write_text
+from topseg.core.geometry import STRIDE
 
 
 def write_card(folder: Path, metadata: Metadata) -> None:
@@ -16,7 +17,7 @@ def write_card(folder: Path, metadata: Metadata) -> None:
 
 
 def _lines(name: str, metadata: Metadata) -> Iterator[str]:
-    model, rule = metadata.model, metadata.resize
+    model, rule = metadata.architecture, metadata.resize
     yield f"# {name}"
     yield ""
     yield f"A {model.name} for semantic segmentation into {model.num_classes} classes."
@@ -33,12 +34,14 @@ def _lines(name: str, metadata: Metadata) -> Iterator[str]:
     yield f"| Origin | {metadata.origin} |"
     yield f"| Licence | {metadata.license or 'not stated'} |"
     yield f"| Input | {metadata.input_dtype} (batch, height, width, {model.in_channels}) |"
-    yield f"| Output | float32 logits (batch, {model.num_classes}, height / 8, width / 8) |"
+    sides = f"height / {STRIDE}, width / {STRIDE}"
+    yield f"| Output | float32 logits (batch, {model.num_classes}, {sides}) |"
     yield (
         f"| Resize | short side {rule.short_side or 'as it is'}, long side at most "
         f"{rule.max_long_side}, rounded {rule.round} to multiples of {rule.multiple} |"
     )
-    yield f"| Pooling | {model.pool} |"
+    for option, value in model.options.items():
+        yield f"| {option.capitalize()} | {value} |"
     if metadata.graphs:
         yield from ("", "## Graphs", "")
         yield "| graph | file | stored in | verified on | largest difference | same class |"
@@ -57,7 +60,7 @@ def _lines(name: str, metadata: Metadata) -> Iterator[str]:
 
 
 def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
-    """One line a number, and a table of the classes where there are some."""
+    """Yield a line for each number, and a table of the classes where there are some."""
     for key, value in scores.items():
         if not isinstance(value, list | dict):
             yield f"* {key}: {value:.4g}" if isinstance(value, float) else f"* {key}: {value}"

@@ -15,16 +15,19 @@ def models() -> None:
     """List the networks, and the names that can stand as MODEL."""
     from topseg.bundle.bundle import read_bundle
     from topseg.bundle.published import PUBLISHED, SHIPPED
-    from topseg.models.zoo import NETWORKS
+    from topseg.core import plugins
+    from topseg.models import VARIANTS, find_variant
 
     print(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
-    for network in NETWORKS.values():
+    for network in map(find_variant, plugins.known("models", VARIANTS)):
         print(f"{network.name:18} {network.parameters / 1e6:9.2f} M {network.macs / 1e9:28.2f} G")
     print(f"\n{'in this package':26} {'classes':>7} {'mIoU':>6}  licence")
     for name, folder in SHIPPED.items():
         shipped = read_bundle(folder).metadata
         miou = next(iter(shipped.metrics.values()))["miou"]
-        print(f"{name:26} {shipped.model.num_classes:7} {100 * miou:6.2f}  {shipped.license}")
+        print(
+            f"{name:26} {shipped.architecture.num_classes:7} {100 * miou:6.2f}  {shipped.license}"
+        )
     print(f"\n{'published weights':26} {'classes':10} {'mIoU':>6} {'flip':>6}  licence, address")
     for one in PUBLISHED.values():
         scores = [f"{score:6.2f}" if score else "     -" for score in (one.miou, one.miou_flip)]
@@ -72,7 +75,7 @@ def export(
     from topseg.serve.page import write_page
 
     bundle = open_model(model)
-    channels, scale = bundle.metadata.model.in_channels, bundle.metadata.input.scale
+    channels, scale = bundle.metadata.architecture.in_channels, bundle.metadata.input.scale
     config = read_data(data) if data is not None else None
     dataset = open_dataset(config, "val", channels=channels, scale=scale) if config else None
     source = None

@@ -261,7 +261,7 @@ def evaluate(
     dataset = open_dataset(
         read_data(data, overrides),
         split,
-        channels=metadata.model.in_channels,
+        channels=metadata.architecture.in_channels,
         scale=metadata.input.scale,
     )
     if stride is not None and slide is None:

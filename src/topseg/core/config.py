@@ -17,6 +17,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from topseg.core.errors import InputError, did_you_mean
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+BESIDE = {"beside": True}
+"""Metadata of a field that holds a section whose keys stand beside those of its own section."""
 Tree = dict[str, Any]
 T = TypeVar("T")
 
@@ -130,8 +132,11 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str) -> T:
 def to_tree(section: Any) -> Any:
     """Turn sections back into plain mappings, lists and scalars, ready for YAML or JSON."""
     if dataclasses.is_dataclass(section) and not isinstance(section, type):
-        fields = dataclasses.fields(section)
-        return {field.name: to_tree(getattr(section, field.name)) for field in fields}
+        tree: Tree = {}
+        for field in dataclasses.fields(section):
+            value = to_tree(getattr(section, field.name))
+            tree |= value if field.metadata == BESIDE else {field.name: value}
+        return tree
     if isinstance(section, Mapping):
         return {key: to_tree(value) for key, value in section.items()}
     if isinstance(section, list | tuple):
@@ -154,6 +159,9 @@ def explain(section: Any) -> str:
 def _explained(section: Any, indent: str) -> Iterator[str]:
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
+        if field.metadata == BESIDE:
+            yield from _explained(value, indent)
+            continue
         info = type(section).__pydantic_fields__[field.name]
         for line in (info.description or "").strip().splitlines():
             yield f"{indent}# {line.strip()}".rstrip()

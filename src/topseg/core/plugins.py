@@ -31,7 +31,13 @@ def known(kind: str, table: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def look_up(
-    kind: str, name: str, table: Mapping[str, T], expected: type[T], *, trusted: bool = False
+    kind: str,
+    name: str,
+    table: Mapping[str, T],
+    expected: type[T],
+    *,
+    trusted: bool = False,
+    where: str | None = None,
 ) -> T:
     """Find what a name stands for.
 
@@ -42,10 +48,12 @@ def look_up(
         table: The built-in ones.
         expected: The type that a plug-in must have.
         trusted: Whether ``package.module:Name`` is imported: only where a person gave the name.
+        where: Put before a message, such as the key that holds the name; None: the kind.
 
     Raises:
         InputError: No such name, a package that fails to import, or an object of another type.
     """
+    where = kind if where is None else where
     if name in table:
         return table[name]
     try:
@@ -56,20 +64,20 @@ def look_up(
             found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
         elif ":" in name:
             raise InputError(
-                f"{kind}: '{name}' is an import path, which counts only in a recipe or on the "
+                f"{where}: '{name}' is an import path, which counts only in a recipe or on the "
                 f"command line; install the package that has it as an entry point 'topseg.{kind}'"
             )
         else:
             names = known(kind, table)
-            raise InputError(f"{kind}: no '{name}'{did_you_mean(name, names)}")
+            raise InputError(f"{where}: no '{name}'{did_you_mean(name, names)}")
     except (ImportError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{kind}: '{name}' cannot be imported ({type(error).__name__}: {error})"
+            f"{where}: '{name}' cannot be imported ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(found, expected):
         raise InputError(
-            f"{kind}: '{name}' is a {type(found).__name__}, expected a {expected.__name__}"
+            f"{where}: '{name}' is a {type(found).__name__}, expected a {expected.__name__}"
         )
     return found

@@ -122,7 +122,9 @@ def measure(
 
     def once() -> Iterator[Any]:
         """One image from file to mask; yields after every stage."""
-        pixels = read_image(image, channels=metadata.model.in_channels, scale=metadata.input.scale)
+        pixels = read_image(
+            image, channels=metadata.architecture.in_channels, scale=metadata.input.scale
+        )
         yield pixels
         resized = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
         batch = resized.reshape(1, *size, -1)

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from topseg.bundle.bundle import WEIGHTS, Bundle, Metadata, Proof, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
 from topseg.bundle.card import write_card
+from topseg.bundle.metadata import WEIGHTS, Metadata, Proof
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.files import write_bytes
 from topseg.core.geometry import STRIDE, ResizeRule, Size
@@ -140,7 +141,7 @@ def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) ->
     """
     if dataset is not None:
         return [dataset[i].image for i in range(min(count, len(dataset)))]
-    channels = metadata.model.in_channels
+    channels = metadata.architecture.in_channels
     scenes = [draw_scene(0, index).image for index in range(count)]
     return [np.resize(scene, (*scene.shape[:2], channels)) for scene in scenes]
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from topseg.bundle.bundle import Bundle, Graph, Metadata, Quantization, graph_bytes
+from topseg.bundle.bundle import Bundle, graph_bytes
+from topseg.bundle.metadata import Graph, Metadata, Quantization
 from topseg.core.errors import InputError
 from topseg.core.files import find_images
 from topseg.core.geometry import Size

@@ -176,7 +176,7 @@ class Predictor:
             InputError: The image cannot be read or has another type or channel count.
         """
         metadata = self.runtime.metadata
-        channels = metadata.model.in_channels
+        channels = metadata.architecture.in_channels
         if isinstance(image, str | Path):
             path = Path(image)
             return read_image(path, channels=channels, scale=metadata.input.scale)

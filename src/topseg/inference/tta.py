@@ -150,7 +150,7 @@ def window_logits(runtime: Runtime, image: NDArray[Any], slide: Slide | None) ->
         )
     height, width = image.shape[0], image.shape[1]
     grid = (height // STRIDE, width // STRIDE)
-    total = np.zeros((runtime.metadata.model.num_classes, *grid), np.float32)
+    total = np.zeros((runtime.metadata.architecture.num_classes, *grid), np.float32)
     count = np.zeros(grid, np.float32)
     for rows in slide.spans(height, 0):
         for columns in slide.spans(width, 1):

@@ -124,7 +124,7 @@ def predict_videos(
             not be read to its end; what could be read is written.
         ModuleNotFoundError: PyAV is not installed.
     """
-    if predictor.runtime.metadata.model.in_channels != 3:
+    if predictor.runtime.metadata.architecture.in_channels != 3:
         raise InputError("videos: only for models that take three channels")
     if every < 1:
         raise InputError(f"every: got {every}, expected a whole number above 0")

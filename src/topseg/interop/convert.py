@@ -1,35 +1,22 @@
 """Convert: a foreign weight file becomes a bundle, and weights become a file for another project.
 
-A bundle made of foreign weights keeps its origin's rules: the pooling that the weights were trained
-with and the reference's resizing, a multiple of 32 rounded up.
+A bundle made of foreign weights keeps its origin's rules: the options that the weights were trained
+with, such as TopFormer's pooling, and the resizing that they were published for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from topseg.bundle.bundle import WEIGHTS, Architecture, Bundle, Metadata, write_metadata
+from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.core.errors import InputError
-from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette, standard_set
-from topseg.interop.weights import Weights, read_weights, write_weights
-
-QUERY = "backbone.trans.transformer_blocks.0.attn.to_q.c.weight"
-STEM = "backbone.tpm.stem.0.c.weight"
-CLASSES = "decode_head.conv_seg.weight"
-
-WIDTHS = {384: "topformer_base", 296: "topformer_small", 208: "topformer_tiny"}
-"""The transformer's width tells the three sizes apart."""
-
-ORIGINS: dict[str, tuple[str, Literal["adaptive", "fixed"]]] = {
-    ".pdparams": ("PaddleSeg", "fixed"),
-    ".zip": ("PaddleSeg", "fixed"),
-    ".pth": ("hustvl/TopFormer", "adaptive"),
-    ".pt": ("hustvl/TopFormer", "adaptive"),
-    ".safetensors": ("topseg", "adaptive"),
-}
-"""Kind of file -> the project it comes from and that project's pooling."""
+from topseg.interop.weights import SUFFIXES, Weights, read_weights, write_weights
+from topseg.models import families
+from topseg.models.family import WeightFiles, recognize
 
 
 def convert_weights(src: str | Path, dst: str | Path) -> Path:
@@ -67,53 +54,67 @@ def make_bundle(src: Path, folder: Path) -> Bundle:
     Raises:
         InputError: The file cannot be read, or holds a backbone alone or another network.
     """
-    if src.suffix.lower() not in ORIGINS:
+    suffix = src.suffix.lower()
+    if suffix not in SUFFIXES:
         raise InputError(
-            f"{src}: a bundle is made of a weight file ({', '.join(ORIGINS)}); a bundle can be "
+            f"{src}: a bundle is made of a weight file ({', '.join(SUFFIXES)}); a bundle can be "
             "written as one, to a name that ends in .pdparams, .pth or .safetensors"
         )
     weights = read_weights(src)
-    origin, pool = ORIGINS[src.suffix.lower()]
-    architecture = describe(weights, pool, str(src))
+    files = _files(weights, src)
+    origin = files.origins.get(suffix)
+    if origin is None:
+        raise InputError(f"{src}: expected one of {', '.join(files.origins)} for these weights")
+    architecture = describe(weights, files, origin.options, str(src))
     labels = _labels(architecture.num_classes)
     write_weights(weights, folder / WEIGHTS)
     return write_metadata(
         folder,
         Metadata(
-            model=architecture,
+            architecture=architecture,
             classes=labels.names,
             palette=labels.palette,
-            resize=ResizeRule(short_side=512, max_long_side=2048, multiple=32, round="up"),
-            origin=f"{origin} ({src.name})",
+            resize=files.resize,
+            origin=f"{origin.project} ({src.name})",
         ),
     )
 
 
-def describe(weights: Weights, pool: Literal["adaptive", "fixed"], where: str) -> Architecture:
+def describe(
+    weights: Weights, files: WeightFiles, options: Mapping[str, Any], where: str
+) -> Architecture:
     """Read off a model's tensors what it is.
+
+    Args:
+        weights: By published name.
+        files: What the family knows of its weights.
+        options: That the weights were trained with.
+        where: The file, for messages.
 
     Raises:
         InputError: A tensor that tells is not there, or its shape is of no known network.
     """
-    if CLASSES not in weights:
+    try:
+        name, num_classes, in_channels = files.identify({n: w.shape for n, w in weights.items()})
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if in_channels != 3:
         raise InputError(
-            f"{where}: holds a backbone without its head, so it cannot predict; train from it with "
-            "model.backbone_weights in a recipe"
-        )
-    query, stem = weights.get(QUERY), weights.get(STEM)
-    width = query.shape[1] if query is not None and query.ndim == 4 else None
-    if stem is None or stem.ndim != 4 or width not in WIDTHS:
-        raise InputError(
-            f"{where}: not a TopFormer Base, Small or Tiny (transformer width {width})"
-        )
-    if stem.shape[1] != 3:
-        raise InputError(
-            f"{where}: takes {stem.shape[1]} channels, whose mean and deviation a weight file does "
-            "not tell; load it with topseg.load_weights into a model of a run or bundle that does"
+            f"{where}: takes {in_channels} channels, whose mean and deviation a weight file does "
+            "not hold; load it with topseg.load_weights into a model of a run or bundle that does"
         )
     return Architecture(
-        name=WIDTHS[width], num_classes=weights[CLASSES].shape[0], in_channels=3, pool=pool
+        name=name, num_classes=num_classes, in_channels=in_channels, options=dict(options)
     )
+
+
+def _files(weights: Weights, src: Path) -> WeightFiles:
+    """Return what the family of some weights knows of them."""
+    family = recognize(families(), weights)
+    if family is None or family.files is None:
+        known = ", ".join(one.name for one in families() if one.files)
+        raise InputError(f"{src}: not the weights of a network known here ({known})")
+    return family.files
 
 
 def _labels(num_classes: int) -> LabelSet:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from topseg.core.errors import InputError
 from topseg.interop.weights import COUNTER, read_weights
+from topseg.models.family import BACKBONE
 
 if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
-CLASSES = "decode_head.conv_seg.weight"
 SHOWN = 3  # names of a kind that a message spells out
 
 
@@ -56,11 +56,11 @@ def load_weights(
 ) -> LoadReport:
     """Load a weight file, of this project or another, into a model.
 
-    The model's pooling stays as it was made: PaddleSeg's weights were trained with
-    ``pool="fixed"``, those of the official code with ``pool="adaptive"``.
+    The model's options stay as they were made, such as TopFormer's pooling: PaddleSeg's weights
+    were trained with ``pool="fixed"``, those of the official code with ``pool="adaptive"``.
 
     Args:
-        model: A TopFormer. Where an error is raised it is as it was.
+        model: Any network. Where an error is raised it is as it was.
         path: ``.safetensors``, ``.pdparams``, ``.zip`` (ImageNet backbones), ``.pth`` or a bundle.
         allow_partial: Load what fits and leave the rest as it is, such as the class layer for
             another number of classes.
@@ -76,7 +76,7 @@ def load_weights(
     weights = read_weights(path)
     state = model.state_dict()
     if backbone_only:
-        state = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
+        state = {name: tensor for name, tensor in state.items() if name.startswith(BACKBONE)}
     both = [name for name in state if name in weights]
     pairs = {name: (weights[name].shape, tuple(state[name].shape)) for name in both}
     report = LoadReport(
@@ -101,21 +101,37 @@ def _shown(name: str) -> bool:
 
 
 def _remedy(report: LoadReport) -> str:
-    if CLASSES in report.misshaped and len(report.misshaped) == 2:
-        got, expected = (shape[0] for shape in report.misshaped[CLASSES])
+    if classes := _class_counts(report):
+        got, expected = classes
         return (
             f"the file has {got} classes and the model {expected}: build it with "
             f"num_classes={got}, or load all but the class layer with allow_partial "
             "(--allow-partial, or model.allow_partial=true in a recipe)"
         )
     if report.misshaped or not report.matched:
-        return "is it of another size (topformer_base, _small, _tiny) or channel count?"
-    if all(name.startswith("decode_head.") for name in report.missing) and not report.unexpected:
+        return "is it of another network, another size of it, or another number of channels?"
+    if not any(name.startswith(BACKBONE) for name in report.missing) and not report.unexpected:
         return "it is a backbone alone: take it as one (model.backbone_weights in a recipe)"
     return (
         "load what fits with allow_partial (--allow-partial, or model.allow_partial=true in a "
         "recipe)"
     )
+
+
+def _class_counts(report: LoadReport) -> tuple[int, int] | None:
+    """Return the classes of file and model, where they are all that differs.
+
+    Then the weight and the bias of one layer do not fit, and those by their first side alone.
+    """
+    layers = {name.rpartition(".")[0] for name in report.misshaped}
+    shapes = list(report.misshaped.values())
+    if (
+        len(layers) != 1
+        or len(shapes) != 2
+        or any(a[1:] != b[1:] or not (a and b) for a, b in shapes)
+    ):
+        return None
+    return shapes[0][0][0], shapes[0][1][0]
 
 
 def _some(names: Collection[str]) -> str:

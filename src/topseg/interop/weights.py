@@ -1,8 +1,8 @@
-"""Weights: TopFormer's tensors in the files of other projects, read and written.
+"""Weights: tensors in the files of other projects, read and written.
 
-In memory they are a dict from published name (PyTorch's spelling, ``backbone.`` or ``decode_head.``
-first) to array, whatever the file was. Convolutions are laid out alike everywhere, so nothing is
-transposed; only two leaf names differ (``running_mean`` is ``_mean`` in PaddleSeg).
+In memory they are a dict from published name (PyTorch's spelling) to array, whatever the file was.
+Convolutions are laid out alike everywhere, so nothing is transposed; only two leaf names differ
+(``running_mean`` is ``_mean`` in PaddleSeg). Names that a family has of its own are its record's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.interop.pickles import Array, read_pickle
 from topseg.interop.torchfile import read_torch
+from topseg.models import families
+from topseg.models.family import recognize
 
 Weights = dict[str, Array]
 
@@ -43,8 +45,8 @@ def read_weights(path: Path) -> Weights:
             backbones), a ``.pth`` or ``.pt`` (official code), a ``.safetensors``, or a bundle.
 
     Raises:
-        InputError: No such file, another kind of file, a damaged or malicious one, or none of
-            TopFormer's weights in it.
+        InputError: No such file, another kind of file, a damaged or malicious one, or no weights
+            in it.
     """
     if (path / METADATA).is_file():
         path = read_bundle(path).weights
@@ -64,7 +66,7 @@ def read_weights(path: Path) -> Weights:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: damaged, or not what it is called ({reason})") from None
     if not weights:
-        raise InputError(f"{path}: has none of TopFormer's weights (backbone.*, decode_head.*)")
+        raise InputError(f"{path}: holds no named tensors, so no weights of a network")
     return weights
 
 
@@ -82,13 +84,23 @@ def write_weights(weights: Mapping[str, Array], path: Path) -> None:
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise InputError(f"{path}: cannot write this kind of file, only {', '.join(_WRITERS)}")
-    if strange := [name for name in weights if not name.startswith(("backbone.", "decode_head."))]:
-        raise InputError(f"{path}: cannot write '{strange[0]}', which is no tensor of TopFormer")
-    write_bytes(path, writer({name: weights[name] for name in sorted(weights, key=_place)}))
+    names = list(weights)
+    family = recognize(families(), weights)
+    if family is not None and family.files is not None:
+        names.sort(key=family.files.place)
+        strange = [name for name in names if not name.startswith(family.files.prefixes)]
+    else:  # other projects have no such network; a .safetensors is anybody's
+        strange = names if path.suffix.lower() != ".safetensors" else []
+    if strange:
+        raise InputError(
+            f"{path}: cannot write '{strange[0]}', which is no tensor of a network that other "
+            "projects have; save it as .safetensors"
+        )
+    write_bytes(path, writer({name: weights[name] for name in names}))
 
 
 def _published(tree: Any) -> Weights:
-    """Pick the tensors out of what a file held and give them their published names."""
+    """Pick the tensors out of what a file held, by their published names."""
     for wrapper in WRAPPERS:
         if isinstance(tree, dict) and isinstance(tree.get(wrapper), dict):
             tree = tree[wrapper]
@@ -100,11 +112,11 @@ def _published(tree: Any) -> Weights:
             continue
         name = name.removeprefix("module.")  # of a distributed wrapper
         name = name.replace("._mean", ".running_mean").replace("._variance", ".running_var")
-        if name.startswith(("tpm.", "trans.", "SIM.")):
-            name = f"backbone.{name}"  # a backbone on its own
         weights[name] = value
-    ours = any(name.startswith("backbone.tpm.") for name in weights)
-    return weights if ours else {}
+    family = recognize(families(), weights)
+    if family is None or family.files is None:
+        return weights
+    return {family.files.rename(name): value for name, value in weights.items()}
 
 
 def _read_pdparams(path: Path) -> Any:
@@ -142,6 +154,10 @@ def _to_pdparams(weights: Weights) -> bytes:
             kind = "conv2d" if array.ndim == 4 else "batch_norm2d"
             layer = f"{kind}_{count[kind]}"
             count[kind] += 1
+        if leaf not in _PADDLE_LEAVES:
+            raise InputError(
+                f"cannot write '{name}' as .pdparams, which has no such kind of tensor"
+            )
         leaf, slot = _PADDLE_LEAVES[leaf]
         named[f"{stem}.{leaf}"] = np.asarray(array, np.float32)
         internal[f"{stem}.{leaf}"] = f"{layer}.{slot}"
@@ -178,26 +194,6 @@ _PADDLE_LEAVES = {
 }
 """PyTorch's name of a tensor in its layer -> PaddlePaddle's, and the end of its internal name."""
 
-# fmt: off
-_ORDER = (
-    "backbone", "tpm", "stem", "layer", "trans", "transformer_blocks", "attn", "to_q", "to_k",
-    "to_v", "proj", "mlp", "fc1", "dwconv", "fc2", "SIM", "local_embedding", "global_embedding",
-    "global_act", "decode_head", "linear_fuse", "conv_seg", "c", "conv", "bn", "weight", "bias",
-    "running_mean", "running_var", COUNTER,
-)
-# fmt: on
-
-
-def _place(name: str) -> list[tuple[int, int]]:
-    """Sort key that puts tensors in the order in which the network is built."""
-    place = []
-    for part in name.split("."):
-        word = part if part in _ORDER else part.rstrip("0123456789")
-        number = part.removeprefix(word)
-        place.append((_ORDER.index(word) if word in _ORDER else len(_ORDER), int(number or 0)))
-    return place
-
-
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".pdparams": _read_pdparams,
     ".zip": _read_zip,
@@ -205,6 +201,8 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".pt": read_torch,
     ".safetensors": load_file,
 }
+SUFFIXES = tuple(_READERS)
+"""Of the files that are read."""
 _WRITERS: dict[str, Callable[[Weights], bytes]] = {
     ".pdparams": _to_pdparams,
     ".pth": _to_pth,

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from topseg.core.geometry import Size
-from topseg.models import create_model
+from topseg.models import find_variant
 
 
 def count_cost(
@@ -15,7 +15,7 @@ def count_cost(
     """Count what a network costs for one image.
 
     Args:
-        name: A network of the zoo.
+        name: A built-in network or an installed one.
         num_classes: K.
         in_channels: C.
         size: (height, width) of the input, multiples of 32.
@@ -26,12 +26,14 @@ def count_cost(
         an engine may do as an average, are left out).
     """
     with torch.device("meta"):  # shapes alone
-        model = create_model(name, num_classes, in_channels=in_channels).eval()
+        variant = find_variant(name)
+        model = variant.build(num_classes, in_channels, {}).eval()
         image = torch.empty(1, in_channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     flops = counter.get_flop_counts()
-    convolutions = flops["Global"][torch.ops.aten.convolution]
-    attention = flops["TopFormer.backbone.trans"][torch.ops.aten.bmm]
-    return parameters, (convolutions + attention) // 2
+    total = flops["Global"][torch.ops.aten.convolution]
+    if variant.family.attention:
+        total += flops[f"{type(model).__name__}.{variant.family.attention}"][torch.ops.aten.bmm]
+    return parameters, total // 2

@@ -1,31 +1,33 @@
 """Fuse: fold every batch norm into the convolution before it, for inference.
 
-In evaluation a batch norm is a fixed scale and shift a channel, so it costs nothing once the
+In evaluation a batch norm is a fixed scale and shift per channel, so it costs nothing once the
 convolution has them in its weight and bias (https://arxiv.org/abs/1712.05877, section 3.2).
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from topseg.models.topformer import ConvBN, TopFormer
 
+def fuse(model: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode without the batch norms that follow a convolution.
 
-def fuse(model: TopFormer) -> TopFormer:
-    """Give a copy without batch norms, in evaluation mode; its logits are equal up to rounding.
+    Logits are equal up to rounding. A pair is found where a ``nn.Sequential`` has one after the
+    other; batch norms anywhere else stay.
 
     Args:
-        model: Any TopFormer; it stays as it is.
+        model: Any network; it stays as it is.
     """
     fused = copy.deepcopy(model).eval()
-    for module in fused.modules():
-        if isinstance(module, ConvBN):
-            (name, conv), (_, norm) = module.named_children()
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            setattr(module, name, fuse_conv_bn_eval(conv, norm))
-            del module.bn
+    for module in list(fused.modules()):
+        if not isinstance(module, nn.Sequential):
+            continue
+        for (name, conv), (last, norm) in itertools.pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+                delattr(module, last)
     return fused

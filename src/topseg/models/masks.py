@@ -32,7 +32,7 @@ class Masks(nn.Module):
         self.dtype = torch.uint8 if num_classes <= 255 else torch.int32
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give masks."""
+        """Return masks."""
         size = images.shape[1:3] if self.size is None else self.size
         logits = F.interpolate(self.model(images), size, mode="bilinear", align_corners=False)
         return logits.argmax(dim=1).to(self.dtype)  # (B, K, H, W) -> (B, H, W)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from topseg.bundle.bundle import InputConfig
+from topseg.bundle.metadata import InputConfig
 
 
 class Normalize(nn.Module):
-    """``(value / 255 - mean) / std`` as one multiply and one subtract a value.
+    """``(value / 255 - mean) / std`` as one multiply and one subtract per value.
 
     Shape:
         (B, H, W, C) uint8 -> (B, C, H, W) float32

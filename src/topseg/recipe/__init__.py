@@ -12,16 +12,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
-from topseg.bundle.bundle import InputConfig
-from topseg.core.config import STRICT, Tree, build, merge, override, read_inherited
-from topseg.core.errors import InputError
+from topseg.bundle.metadata import Architecture, InputConfig
+from topseg.core.config import (
+    BESIDE,
+    STRICT,
+    Tree,
+    build,
+    merge,
+    override,
+    read_inherited,
+    to_tree,
+)
+from topseg.core.errors import InputError, did_you_mean
 from topseg.core.geometry import ResizeRule
 from topseg.data.dataset import DataConfig
 from topseg.data.transforms import Transform
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
+from topseg.models import find_variant
+from topseg.models.family import Family, Variant
 from topseg.recipe.loss import CrossEntropyConfig, DistillConfig, LossConfig
 
 Positive = Annotated[float, Field(gt=0)]
@@ -31,19 +43,18 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelConfig:
-    """The network to build."""
+    """The network to build; the options of its family stand beside the keys below."""
 
-    name: Literal["topformer_base", "topformer_small", "topformer_tiny"] = "topformer_tiny"
-    """Which network."""
+    name: str = "topformer_tiny"
+    """Which network ('topseg models' lists them), or package.module:NAME of your own."""
     num_classes: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Number of classes; null takes it from the data."""
     in_channels: Annotated[int, Field(ge=1, le=64)] = 3
     """Channels of an image (3 = RGB)."""
-    pool: Literal["adaptive", "fixed"] = "adaptive"
-    """Token pooling: 'adaptive' (official code) keeps the last strip of sides that are no multiple
-    of 64, 'fixed' (PaddleSeg) drops it; they agree at multiples of 64."""
+    options: Any = dataclasses.field(default=None, metadata=BESIDE)
+    """What the family has beside the rest, a section of its own type."""
     drop_path: Fraction = 0.0
-    """Largest stochastic-depth rate, rising linearly over the transformer blocks."""
+    """Largest rate of stochastic depth, in the last block; it rises linearly from the first."""
     weights: str | None = None
     """Weights of a whole model to start from (MODEL or a weight file)."""
     allow_partial: bool = False
@@ -51,6 +62,47 @@ class ModelConfig:
     another number of classes."""
     backbone_weights: str | None = None
     """Weights of the backbone alone, such as an ImageNet pre-training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, given: Any) -> Any:
+        """Check the keys that are the family's and make its options of them."""
+        called = isinstance(given, ArgsKwargs)
+        tree = dict(given.kwargs or {}) if called else given
+        if not isinstance(tree, dict) or not isinstance(tree.get("name", ""), str):
+            return given  # which pydantic explains
+        tree = dict(tree)
+        family = find_variant(tree.get("name", cls.name), trusted=True).family
+        known = [field.name for field in dataclasses.fields(family.options)]
+        # An object is handed over where a section is copied; a file has no such key.
+        before = tree.pop("options", None) if called else None
+        options = {key: tree.pop(key) for key in known if key in tree}
+        if isinstance(before, family.options):
+            options = to_tree(before) | options
+        own = [field.name for field in dataclasses.fields(cls) if field.name != "options"]
+        if unknown := [key for key in tree if key not in own]:
+            words = (f"{key}: unknown key{did_you_mean(str(key), own + known)}" for key in unknown)
+            raise InputError("\n".join(f"model.{line}" for line in words))
+        tree["options"] = TypeAdapter(family.options).validate_python(options)
+        return ArgsKwargs((), tree) if called else tree
+
+    @property
+    def variant(self) -> Variant:
+        """The network that the name stands for."""
+        return find_variant(self.name, trusted=True)
+
+    def architecture(self, num_classes: int) -> Architecture:
+        """Describe the network as a bundle does.
+
+        Args:
+            num_classes: K.
+        """
+        return Architecture(
+            name=self.variant.name,
+            num_classes=num_classes,
+            in_channels=self.in_channels,
+            options=to_tree(self.options),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -60,7 +112,7 @@ class TrainConfig:
     steps: Natural = 20_000
     """Optimizer steps in all."""
     batch_size: Natural = 16
-    """Images a step over all processes together (the global batch)."""
+    """Images per step over all processes together (the global batch)."""
     crop: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (512, 512)
     """Height and width of the training crops, multiples of 32."""
     workers: Annotated[int, Field(ge=0)] = 2
@@ -71,9 +123,9 @@ class TrainConfig:
     """Parts that a step's batch is cut into, to fit memory; the gradient is the whole batch's."""
     ema: Fraction | None = None
     """Decay of the moving average (weights and statistics) that is evaluated; null: none."""
-    aux_strides: tuple[Literal[4, 8, 16, 32], ...] = ()
-    """Strides of the pyramid's maps that get a head of their own while training, which learns by
-    the same loss; no bundle has them."""
+    aux_strides: tuple[Natural, ...] = ()
+    """Strides of the network's inner maps that get a head of their own while training, which learns
+    by the same loss; TopFormer has 4, 8, 16 and 32. No bundle has them."""
     aux_weight: Positive = 0.4
     """Factor of each such head's loss."""
     compile: bool = False
@@ -162,11 +214,7 @@ class Recipe:
     """How an image becomes the network's input in evaluation and prediction."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"train.crop: got {list(self.train.crop)}, expected multiples of 32"
-            for side in self.train.crop
-            if side % 32
-        ]
+        problems = _check_network(self, self.model.variant.family)
         if self.train.batch_size % self.train.accumulate:
             problems.append(
                 f"train.accumulate: {self.train.accumulate} does not divide "
@@ -189,6 +237,30 @@ class Recipe:
             )
         if problems:
             raise InputError("\n".join(dict.fromkeys(problems)))
+
+
+def _check_network(recipe: Recipe, family: Family) -> list[str]:
+    """List what the family of networks cannot do of what is asked for."""
+    train, multiple = recipe.train, family.multiple
+    problems = []
+    if any(side % multiple for side in train.crop):
+        problems.append(f"train.crop: got {list(train.crop)}, expected multiples of {multiple}")
+    if recipe.resize.multiple % multiple:
+        problems.append(
+            f"resize.multiple: got {recipe.resize.multiple}, but {family.name} takes multiples "
+            f"of {multiple}"
+        )
+    if strange := [stride for stride in train.aux_strides if stride not in family.aux_strides]:
+        expected = f"some of {list(family.aux_strides)}" if family.aux_strides else "none"
+        problems.append(
+            f"train.aux_strides: got {strange[0]}, expected {expected} for {family.name}"
+        )
+    if recipe.model.drop_path and family.set_drop_path is None:
+        problems.append(
+            f"model.drop_path: got {recipe.model.drop_path}, but {family.name} has no stochastic "
+            "depth; leave it 0"
+        )
+    return problems
 
 
 def read_recipe(

@@ -64,7 +64,7 @@ def report_run(
     bundle, recipe = open_model(run), read_recipe(run / "recipe.yaml")
     metadata = bundle.metadata
     dataset = open_dataset(
-        recipe.data, "val", channels=metadata.model.in_channels, scale=metadata.input.scale
+        recipe.data, "val", channels=metadata.architecture.in_channels, scale=metadata.input.scale
     )
     predictor = Predictor(open_runtime(bundle, runtime, device=device))
     start = time.perf_counter()
@@ -72,7 +72,7 @@ def report_run(
     speed = len(dataset) / (time.perf_counter() - start)
     log = read_log(run)
     report = Report(
-        title=title or f"{metadata.model.name} on {Path(recipe.data.root).name}",
+        title=title or f"{metadata.architecture.name} on {Path(recipe.data.root).name}",
         summary=_summary(bundle, recipe, scores),
         figures=_figures(bundle, recipe, log, scores, speed),
         labels=dataset.labels,
@@ -118,7 +118,7 @@ def count_parameters(weights: Path) -> int:
 
 
 def _summary(bundle: Bundle, recipe: Recipe, scores: Scores) -> str:
-    model = bundle.metadata.model
+    model = bundle.metadata.architecture
     crop = "x".join(map(str, recipe.train.crop))
     return (
         f"{model.name} for {model.num_classes} classes, {recipe.train.steps} steps of "

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.bundle.bundle import Bundle, Graph, Metadata
+from topseg.bundle.bundle import Bundle
+from topseg.bundle.metadata import Graph, Metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 
@@ -65,7 +66,7 @@ def check_images(images: Images, metadata: Metadata, *, takes_float: bool = Fals
         InputError: Not (B, H, W, C), another dtype or channel count, an empty batch, or a side
             that is no multiple of 32.
     """
-    channels = metadata.model.in_channels
+    channels = metadata.architecture.in_channels
     if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape:
         raise InputError(
             f"images: got the shape {images.shape}, expected (batch, height, width, {channels})"
@@ -106,7 +107,7 @@ class GraphFile:
     def black(self) -> NDArray[np.uint8]:
         """One black image (1, H, W, C) of a size that the graph takes, to try it with."""
         height, width = self.graph.fixed_size or (64, 64)
-        return np.zeros((1, height, width, self.metadata.model.in_channels), np.uint8)
+        return np.zeros((1, height, width, self.metadata.architecture.in_channels), np.uint8)
 
     def unreadable(self, engine: str, reason: object = None) -> InputError:
         """Return the error for a graph that its engine cannot load.
@@ -128,10 +129,10 @@ class GraphFile:
         Raises:
             InputError: Other channels or classes.
         """
-        wanted = {"channels": self.metadata.model.in_channels}
+        wanted = {"channels": self.metadata.architecture.in_channels}
         found = {"channels": inputs[3] if len(inputs) == 4 else 0}
         if len(outputs) == 4:
-            wanted["classes"], found["classes"] = self.metadata.model.num_classes, outputs[1]
+            wanted["classes"], found["classes"] = self.metadata.architecture.num_classes, outputs[1]
         for what, number in wanted.items():
             if isinstance(found[what], int) and found[what] != number:
                 raise InputError(

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from topseg.bundle.bundle import Bundle, Metadata
+from topseg.bundle.bundle import Bundle
+from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.interop import load_weights
-from topseg.models import create_model
+from topseg.models import find_variant
 from topseg.models.fuse import fuse
 from topseg.models.normalize import Normalize
 from topseg.runtimes.base import check_images
@@ -78,7 +79,14 @@ def open_torch(bundle: Bundle, *, device: str = "auto", threads: int | None = No
     where = choose_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    model = create_model(**vars(bundle.metadata.model))
+    architecture = bundle.metadata.architecture
+    variant = find_variant(architecture.name, where=f"{bundle.folder}: architecture.name")
+    model = variant.build(
+        architecture.num_classes,
+        architecture.in_channels,
+        architecture.options,
+        where=f"{bundle.folder}: architecture.options",
+    )
     load_weights(model, bundle.weights)
     return TorchRuntime(fuse(model), bundle.metadata, where)
 

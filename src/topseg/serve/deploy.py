@@ -17,6 +17,7 @@ from topseg.bundle.bundle import METADATA, Bundle
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.files import atomic_path, write_text
+from topseg.core.geometry import STRIDE
 from topseg.serve.protocol import INPUT, VERSION
 
 BACKENDS: Final = {
@@ -71,13 +72,13 @@ def triton_config(bundle: Bundle, name: str, graph: str, max_batch: int) -> str:
     """Give a model's ``config.pbtxt`` (-1 is any size; the batch is left out)."""
     metadata = bundle.metadata
     height, width = metadata.graphs[graph].fixed_size or (-1, -1)
-    output, kind, sides = "logits", "TYPE_FP32", [metadata.model.num_classes, height, width]
+    output, kind, sides = "logits", "TYPE_FP32", [metadata.architecture.num_classes, height, width]
     if height > 0:
-        sides[1:] = [height // metadata.stride, width // metadata.stride]
+        sides[1:] = [height // STRIDE, width // STRIDE]
     if metadata.graphs[graph].tail:
-        wide = metadata.model.num_classes > 255
+        wide = metadata.architecture.num_classes > 255
         output, kind, sides = "masks", "TYPE_INT32" if wide else "TYPE_UINT8", [height, width]
-    channels = metadata.model.in_channels
+    channels = metadata.architecture.in_channels
     return f"""\
 name: {json.dumps(name)}
 backend: "{BACKENDS[graph][0]}"

@@ -96,10 +96,10 @@ def write_page(models: Mapping[str, Bundle], out: Path) -> None:
                 f"{bundle.folder}: has no ONNX graph, which the page runs; "
                 "write one by 'topseg export MODEL --out BUNDLE --formats onnx'"
             )
-        if bundle.metadata.model.in_channels != 3:
+        if bundle.metadata.architecture.in_channels != 3:
             raise InputError(
-                f"{bundle.folder}: takes {bundle.metadata.model.in_channels} channels, but a "
-                "browser's images have 3"
+                f"{bundle.folder}: takes {bundle.metadata.architecture.in_channels} channels, "
+                "but a browser's images have 3"
             )
     if not has_engine():
         raise InputError(
@@ -145,7 +145,7 @@ def _model_files(folder: str, bundle: Bundle, *, graph: bool) -> dict[str, Path 
     """A model's metadata and graph; not its recipe, which tells of folders where it was trained."""
     metadata = bundle.metadata
     graphs = {}
-    if graph and "onnx" in metadata.graphs and metadata.model.in_channels == 3:
+    if graph and "onnx" in metadata.graphs and metadata.architecture.in_channels == 3:
         graphs["onnx"] = metadata.graphs["onnx"]
     names = [one.file for one in graphs.values()]
     public = dataclasses.replace(

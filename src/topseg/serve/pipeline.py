@@ -163,7 +163,7 @@ class Pipeline:
             return
         metadata, stage = self._metadata, work.answer.stage
         with stage("decode"):
-            channels, scale = metadata.model.in_channels, metadata.input.scale
+            channels, scale = metadata.architecture.in_channels, metadata.input.scale
             work.image = decode_image(work.task.data, "image", channels, scale)
         with stage("resize"):
             shape = (work.image.shape[0], work.image.shape[1])
@@ -219,7 +219,7 @@ class Pipeline:
 
     def _is_exact(self, max_batch: int) -> bool:
         """Run once, and tell whether a batch gives the same bits as one image after the other."""
-        rule, channels = self._metadata.resize, self._metadata.model.in_channels
+        rule, channels = self._metadata.resize, self._metadata.architecture.in_channels
         side = rule.short_side or 512
         rng = np.random.default_rng(0)
         size = input_size(self._runtime, rule, (side, side))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic_core import from_json, to_json
 
 from topseg import __version__
-from topseg.bundle.bundle import Metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError, did_you_mean
 from topseg.runtimes.base import check_images
 from topseg.serve.refusal import too_large
@@ -57,7 +57,7 @@ def server_metadata() -> dict[str, Any]:
 
 def model_metadata(name: str, metadata: Metadata) -> dict[str, Any]:
     """Describe a model: -1 is any size."""
-    classes, channels = metadata.model.num_classes, metadata.model.in_channels
+    classes, channels = metadata.architecture.num_classes, metadata.architecture.in_channels
     masks = DATATYPES[metadata.labels.dtype.name]
     pixels = DATATYPES[metadata.input_dtype]
     return {

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from topseg.bundle.bundle import WEIGHTS, Bundle, read_bundle, write_metadata
+from topseg.bundle.bundle import Bundle, read_bundle, write_metadata
+from topseg.bundle.metadata import WEIGHTS
 from topseg.core.errors import InputError
 from topseg.inference.hub import open_model
 from topseg.train.checkpoint import new_folder, write_tensors
@@ -45,7 +46,7 @@ def average_models(models: Sequence[str | Path], out: Path) -> Bundle:
         raise InputError(f"{out}: exists already; give another name")
     first = bundles[0].metadata
     for bundle in bundles[1:]:
-        for key in ("model", "classes", "input", "resize"):
+        for key in ("architecture", "classes", "input", "resize"):
             one, other = getattr(first, key), getattr(bundle.metadata, key)
             if one != other:
                 raise InputError(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from topseg.bundle.bundle import WEIGHTS, Metadata, write_metadata
+from topseg.bundle.bundle import write_metadata
+from topseg.bundle.metadata import WEIGHTS, Metadata
 from topseg.train.checkpoint import Tensors, new_folder, remove, write_tensors
 
 Entry = tuple[float, int]

@@ -20,7 +20,8 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from topseg.bundle.bundle import Metadata, read_bundle, write_metadata
+from topseg.bundle.bundle import read_bundle, write_metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, sync_folder
 

@@ -1,6 +1,6 @@
 """Learner: the network, and the heads that help it while it is trained.
 
-An auxiliary head judges one map of the pyramid by itself (Zhao et al., PSPNet,
+An auxiliary head classifies one inner map of the network by itself (Zhao et al., PSPNet,
 https://arxiv.org/abs/1612.01105), so that the early stages get a gradient of their own. The heads
 are no part of the network: checkpoints keep them in a file beside it and bundles have none.
 """
@@ -8,22 +8,23 @@ are no part of the network: checkpoints keep them in a file beside it and bundle
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from torch import Tensor, nn
 
-from topseg.models.topformer import ConvBN, TopFormer
-
-STRIDES = (4, 8, 16, 32)  # of the pyramid's maps
+from topseg.core.errors import InputError
+from topseg.models.family import FeatureNetwork
 
 
 class Learner(nn.Module):
-    """All that is trained; gives the network's logits first, then those of each auxiliary head.
+    """All that is trained; returns the network's logits, then those of each auxiliary head.
 
     Args:
-        model: The network.
-        strides: Of the maps that get a head, of ``STRIDES``.
+        model: The network; with strides it is a ``FeatureNetwork``.
+        strides: Of the maps that get a head, of the family's ``aux_strides``.
         num_classes: K.
+
+    Raises:
+        InputError: Strides of a network whose maps have no heads.
 
     Shape:
         (B, C, H, W) normalised float -> [(B, K, H/8, W/8), (B, K, H/stride, W/stride) ...]
@@ -33,22 +34,17 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.heads = nn.ModuleDict()
+        if not strides:
+            return
+        if not isinstance(model, FeatureNetwork):
+            raise InputError("train.aux_strides: the network has no maps for auxiliary heads")
         for stride in strides:
-            width = self._network.backbone.channels[STRIDES.index(stride)]
-            self.heads[str(stride)] = nn.Sequential(
-                ConvBN(width, width, 3), nn.ReLU(), nn.Conv2d(width, num_classes, 1)
-            )
-
-    @property
-    def _network(self) -> TopFormer:
-        return cast(TopFormer, self.model)
+            self.heads[str(stride)] = model.auxiliary_head(stride, num_classes)
 
     def forward(self, images: Tensor) -> list[Tensor]:  # noqa: D102 - see the Shape above
         if not self.heads:
             return [self.model(images)]
-        backbone = self._network.backbone
-        pyramid = backbone.tpm(images)
-        logits = [self._network.decode_head(backbone.inject(pyramid))]
-        for stride, head in self.heads.items():
-            logits.append(head(pyramid[STRIDES.index(int(stride))]))
+        maps: dict[int, Tensor] = self.model.features(images)  # type: ignore[operator]
+        logits: list[Tensor] = [self.model.decode(maps)]  # type: ignore[operator]
+        logits += [head(maps[int(stride)]) for stride, head in self.heads.items()]
         return logits

@@ -22,7 +22,6 @@ from topseg.data.dataset import Dataset
 from topseg.data.sample import Sample
 from topseg.data.stream import batch_at, share
 from topseg.data.transforms import sized
-from topseg.models.pooling import TOKEN_STRIDE
 from topseg.recipe import Recipe
 from topseg.train.distributed import World
 
@@ -120,7 +119,8 @@ def check_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """Find before the first step what is wrong with the batches to come.
 
     Raises:
-        InputError: No images, a batch that cannot be shared out, or too few tokens in it.
+        InputError: No images, a batch that cannot be shared out, or one that the network cannot be
+            trained on.
     """
     train = recipe.train
     if not len(dataset):
@@ -130,16 +130,9 @@ def check_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
             f"train.batch_size: got {train.batch_size}, expected a multiple of {world.size} "
             f"processes x train.accumulate {train.accumulate}"
         )
-    if (images := train.batch_size // (world.size * train.accumulate)) == 1:
-        height, width = (max(1, side // TOKEN_STRIDE) for side in train.crop)
-        if recipe.model.pool == "adaptive":
-            height, width = (-(-side // TOKEN_STRIDE) for side in train.crop)
-        if images * height * width < 2:
-            raise InputError(
-                f"train.batch_size: one image of {list(train.crop)} at a time gives the batch "
-                "norms of the transformer, at stride 64, a single value, and they need two; raise "
-                "train.crop above 64, or raise train.batch_size, or lower train.accumulate"
-            )
+    if check := recipe.model.variant.family.check_training:
+        images = train.batch_size // (world.size * train.accumulate)
+        check(recipe.model.options, train.crop, images)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from topseg.models.family import BACKBONE
 from topseg.recipe import OptimConfig
 
 
@@ -24,7 +25,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     backbone: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        of_backbone = name.removeprefix("model.").startswith("backbone.")
+        of_backbone = name.removeprefix("model.").startswith(BACKBONE)
         (backbone if of_backbone else rest).append(parameter)
     groups = [
         {"params": backbone, "lr_mult": config.backbone_lr_mult},

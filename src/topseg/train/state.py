@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from topseg.core.errors import InputError
 from topseg.inference.hub import find_weights
 from topseg.interop import load_weights
-from topseg.models import create_model
-from topseg.recipe import Recipe
+from topseg.models import set_drop_path
+from topseg.recipe import ModelConfig, Recipe
 from topseg.train.best import Entry
 from topseg.train.checkpoint import Checkpoint, Tensors
 from topseg.train.distributed import World
@@ -61,13 +61,7 @@ class TrainState:
         """
         config = recipe.model
         seed_torch(recipe.seed)
-        model: nn.Module = create_model(
-            config.name,
-            num_classes,
-            in_channels=config.in_channels,
-            pool=config.pool,
-            drop_path=config.drop_path,
-        )
+        model = build_network(config, num_classes)
         reports = {}
         if config.backbone_weights:
             file = find_weights(config.backbone_weights)
@@ -147,6 +141,15 @@ class TrainState:
         self.step, self.evaluated = state["step"], state["evaluated"]
         self.top = [(miou, step) for miou, step in state["top"]]
         self.stale, self.losses = state["stale"], state["losses"]
+
+
+def build_network(config: ModelConfig, num_classes: int) -> nn.Module:
+    """Build the network of a recipe with fresh weights."""
+    architecture = config.architecture(num_classes)
+    network = config.variant.build(num_classes, config.in_channels, architecture.options)
+    if config.drop_path:
+        set_drop_path(config.variant, network, config.drop_path)
+    return network
 
 
 def seed_torch(seed: int, *place: int) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from topseg.bundle.bundle import Metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.core.labels import LabelSet
@@ -98,8 +98,8 @@ def _check(teacher: str, metadata: Metadata, model: ModelConfig, labels: LabelSe
             f"({', '.join(metadata.classes[:3])}, ...), expected the data's {labels.num_classes} "
             "in the same order; train a teacher on this data first"
         )
-    if metadata.model.in_channels != model.in_channels:
+    if metadata.architecture.in_channels != model.in_channels:
         raise InputError(
-            f"distill.teacher: {teacher} takes {metadata.model.in_channels} channels, expected "
-            f"model.in_channels {model.in_channels}"
+            f"distill.teacher: {teacher} takes {metadata.architecture.in_channels} channels, "
+            f"expected model.in_channels {model.in_channels}"
         )

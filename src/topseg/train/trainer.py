@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from topseg.bundle.bundle import Architecture, Metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.stop import StopSignal
@@ -272,19 +272,14 @@ class Trainer:
 
     def metadata(self, **more: object) -> Metadata:
         """Describe the model; ``more`` are further fields."""
-        labels, model = self.data.labels, self.recipe.model
+        labels = self.data.labels
         # Bundles travel: where the data lay on this machine is nobody's business.
         data = dataclasses.replace(self.recipe.data, root=Path(self.recipe.data.root).name)
         teacher = self.recipe.distill.teacher and Path(self.recipe.distill.teacher).name
         distill = dataclasses.replace(self.recipe.distill, teacher=teacher, cache=None)
         recipe = dataclasses.replace(self.recipe, data=data, distill=distill)
         return Metadata(
-            model=Architecture(
-                name=model.name,
-                num_classes=labels.num_classes,
-                in_channels=model.in_channels,
-                pool=model.pool,
-            ),
+            architecture=self.recipe.model.architecture(labels.num_classes),
             classes=labels.names,
             palette=labels.palette,
             input=self.recipe.input,

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from topseg.bundle.bundle import Metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.labels import Mask
 from topseg.core.stop import StopSignal
 from topseg.data.dataset import Dataset

@@ -9,7 +9,7 @@ only when it is called.
 from collections.abc import Callable
 from pathlib import Path
 
-from topseg.bundle.bundle import Graph
+from topseg.bundle.metadata import Graph
 from topseg.export.graphs.coreml import write_coreml
 from topseg.export.graphs.executorch import write_executorch
 from topseg.export.graphs.litert import write_litert

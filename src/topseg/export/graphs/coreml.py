@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.bundle.bundle import Graph
+from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.export.graphs.network import Network
 from topseg.export.graphs.planes import trace_planes
@@ -22,7 +22,7 @@ def write_coreml(network: Network, folder: Path) -> Graph:
         InputError: float16 weights, which Core ML would compute in float16, or a network that
             takes no pictures.
     """
-    channels = network.metadata.model.in_channels
+    channels = network.metadata.architecture.in_channels
     if network.precision != "fp32":
         raise InputError(
             "coreml: got precision fp16, expected fp32; export this format without --precision"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.bundle.bundle import Graph
+from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.export.graphs.network import Network
 from topseg.runtimes.quiet import quiet

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from topseg.bundle.bundle import Graph
+from topseg.bundle.metadata import Graph
 from topseg.export.graphs.network import Network
 
 # The package's own command, mnnconvert, installs another package and reports every conversion to

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from topseg.bundle.bundle import Graph
+from topseg.bundle.metadata import Graph
 from topseg.export.graphs.network import Network
 from topseg.export.graphs.planes import trace_planes
 from topseg.runtimes.quiet import quiet
@@ -19,7 +19,7 @@ def write_ncnn(network: Network, folder: Path) -> Graph:
         RuntimeError: pnnx fails.
     """
     path = folder / "model.ncnn.param"
-    sides = ",".join(map(str, (1, network.metadata.model.in_channels, *network.size)))
+    sides = ",".join(map(str, (1, network.metadata.architecture.in_channels, *network.size)))
     with quiet(), tempfile.TemporaryDirectory() as temporary:
         import pnnx
 

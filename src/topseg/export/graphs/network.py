@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Literal
 
-from topseg.bundle.bundle import Metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.geometry import Size
 from topseg.runtimes.base import Runtime
 
@@ -45,11 +45,11 @@ class Network:
         """One black image (1, H, W, C) uint8 of the fixed size, to trace with."""
         import torch
 
-        return torch.zeros(1, *self.size, self.metadata.model.in_channels, dtype=torch.uint8)
+        return torch.zeros(1, *self.size, self.metadata.architecture.in_channels, dtype=torch.uint8)
 
     @functools.cached_property
     def onnx(self) -> onnx.ModelProto:
         """The network as ONNX, float32: images -> logits (B, K, H/8, W/8)."""
         from topseg.export.graphs.onnx import trace_onnx
 
-        return trace_onnx(self.module, self.metadata.model.in_channels, "logits")
+        return trace_onnx(self.module, self.metadata.architecture.in_channels, "logits")

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topseg.bundle.bundle import Graph
+from topseg.bundle.metadata import Graph
 from topseg.export.graphs.network import Network
 from topseg.runtimes.quiet import quiet
 
@@ -30,7 +30,7 @@ def write_onnx_mask(network: Network, folder: Path) -> Graph:
     """
     from topseg.models.masks import Masks
 
-    model = network.metadata.model
+    model = network.metadata.architecture
     traced = trace_onnx(Masks(network.module, model.num_classes), model.in_channels, "masks")
     return _save_onnx(network, traced, folder / "model_mask.onnx", tail=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from topseg.bundle.bundle import Graph
+from topseg.bundle.metadata import Graph
 from topseg.export.graphs.network import Network
 
 

@@ -23,7 +23,7 @@ def trace_planes(network: Network) -> Any:
 
     normalize = NormalizePlanes(network.metadata.input)
     module = torch.nn.Sequential(normalize, network.module[1]).eval()
-    example = torch.zeros(1, network.metadata.model.in_channels, *network.size)
+    example = torch.zeros(1, network.metadata.architecture.in_channels, *network.size)
     with torch.no_grad():
         exported = torch.export.export(module, (example,)).module()
         for node in exported.graph.nodes:

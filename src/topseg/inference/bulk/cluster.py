@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from topseg.bundle.bundle import Metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.inference.bulk.jobs import Job
 from topseg.inference.bulk.manifest import Line, fingerprint

@@ -53,7 +53,7 @@ def fingerprint(predictor: Predictor) -> str:
     """
     metadata = predictor.runtime.metadata
     parts = {
-        "model": metadata.model,
+        "model": metadata.architecture,
         "files": metadata.files,
         "classes": metadata.classes,
         "palette": metadata.palette,

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from topseg.bundle.bundle import Metadata
+from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.inference.bulk.jobs import WHOLE, Job, Shard, find_jobs
 from topseg.inference.bulk.manifest import Line, Manifest, remove_leftovers
@@ -93,7 +93,7 @@ def predict_files(
         UnreadableError: At the end, all the others being done: the first images that cannot be read
             (the manifest has all).
     """
-    if overlay and engine.metadata.model.in_channels != 3:
+    if overlay and engine.metadata.architecture.in_channels != 3:
         raise InputError("overlay: only for models that take three channels; leave it out")
     wanted = {
         MASK: True,

@@ -128,7 +128,7 @@ def _predict(
     """Write the mask of one image; give its pixels of each class, (K,)."""
     runtime, labels = predictors[0].runtime, predictors[0].labels
     metadata = runtime.metadata
-    with open_raster(path, metadata.model.in_channels, metadata.input.scale) as raster:
+    with open_raster(path, metadata.architecture.in_channels, metadata.input.scale) as raster:
         job = {
             "image": [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns],
             "model": metadata.files,

@@ -15,7 +15,7 @@ from golden.fill import INPUTS, fill, golden_model, make_input, paddle_name
 from topseg.core.errors import InputError
 from topseg.models import create_model
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 KEYS = json.loads((GOLDEN / "state_dict_keys.json").read_text())
 TOLERANCE = 2e-5
 
@@ -169,7 +169,10 @@ def test_drop_path_rises_over_the_blocks_and_keeps_the_mean() -> None:
     ("arguments", "message"),
     [
         ({"name": "topformer_tinny"}, "did you mean 'topformer_tiny'"),
-        ({"name": "topformer_tiny", "pool": "max"}, "model.pool: got 'max', expected 'adaptive'"),
+        (
+            {"name": "topformer_tiny", "pool": "max"},
+            "topformer_tiny: pool: got 'max', expected 'adaptive'",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_refused(arguments: dict[str, Any], message: str) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from golden.fill import golden_model, make_input
-from topseg.models.pooling import pool_tokens
+from topseg.models.topformer.pooling import pool_tokens
 
 SIZES = [(64, 64), (96, 160), (32, 64), (32, 32), (224, 224), (288, 480), (64, 544)]
 

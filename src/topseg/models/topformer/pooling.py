@@ -1,4 +1,4 @@
-"""Pooling: maps at four strides become one grid of tokens, a token for each 64x64 pixels.
+"""Pooling: maps at four strides become one grid of tokens, one for each 64x64 pixels.
 
 The two rules agree where height and width are multiples of 64 and make different models elsewhere,
 so a checkpoint keeps the rule it was trained with.
@@ -12,14 +12,10 @@ Shapes: B batch, C channels, H W pixels of the input, h w cells of a map
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Pool = Literal["adaptive", "fixed"]
-
-TOKEN_STRIDE = 64
+from topseg.models.topformer.config import TOKEN_STRIDE, Pool
 
 
 def pool_tokens(pyramid: list[Tensor], pool: Pool) -> Tensor:
@@ -36,7 +32,7 @@ def pool_tokens(pyramid: list[Tensor], pool: Pool) -> Tensor:
     """
     pooled = []
     for level, x in enumerate(pyramid):
-        cells = TOKEN_STRIDE >> (2 + level)  # 16, 8, 4, 2 to a window
+        cells = TOKEN_STRIDE >> (2 + level)  # 16, 8, 4, 2 per window
         h, w = x.shape[2:]
         across = _averaging(w, cells, pool, x)  # (w, N columns)
         down = _averaging(h, cells, pool, x)  # (h, N rows)
