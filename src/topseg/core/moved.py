@@ -38,6 +38,7 @@ MOVED = {
     "images": "media.images",
     "labels": "core.labels",
     "lean": "losses.lean",
+    "models.pooling": "models.topformer.pooling",
     "predict": "inference.predict",
     "quantization": "export.quantization",
     "rasters": "media.rasters",
