@@ -8,16 +8,18 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
-from golden.fill import golden_model
+import absent
 from topseg.bundle.bundle import Bundle, write_metadata
 from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette
-from topseg.export.exporting import export
 from topseg.inference.predict import Predictor
 from topseg.runtimes.base import check_images
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(absent)
 
 
 class FakeRuntime:
@@ -112,6 +114,11 @@ def photo() -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle without graphs: the golden Tiny, 150 classes, adaptive pooling."""
+    pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from golden.fill import golden_model
+
     folder = tmp_path_factory.mktemp("golden") / "golden-tiny"
     folder.mkdir()
     save_file(golden_model("topformer_tiny", "adaptive").state_dict(), folder / WEIGHTS)
@@ -130,6 +137,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def exported(trained: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same with every graph that this environment can write (made once: tracing is slow)."""
     pytest.importorskip("onnxscript")
+    from topseg.export.exporting import export
+
     formats = ["onnx", "onnx-mask"]
     formats += ["openvino"] if importlib.util.find_spec("openvino") else []
     formats += ["mnn"] if importlib.util.find_spec("MNN") else []

@@ -1,6 +1,5 @@
 """The house holds: imports go strictly downward, heavy ones stay where they are used."""
 
-import ast
 import importlib
 import pkgutil
 import subprocess
@@ -9,6 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
+from rooms import circles, files, height, merged
 
 import topseg
 
@@ -32,21 +32,44 @@ FLOORS = [  # from the ground up; a module may import its own package and lower 
 ]
 
 
-def test_every_module_has_a_floor() -> None:
-    found = {p.name.removesuffix(".py") for p in ROOT.iterdir() if p.suffix == ".py" or _package(p)}
-    assert found - {"__init__"} == set().union(*FLOORS)
+FILES = files(ROOT)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_downward(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    if room == "__init__":
-        return
-    floor = next(i for i, rooms in enumerate(FLOORS) if room in rooms)
-    below = set().union(*FLOORS[:floor], {room})
-    for node in ast.walk(ast.parse(path.read_text())):
-        for name in _topseg_imports(node):
-            assert name in below, f"{path.name}:{node.lineno} imports topseg.{name} from below"
+def test_every_room_has_a_floor() -> None:
+    assert set(merged(FILES)) == set().union(*FLOORS)
+
+
+def test_imports_go_downward() -> None:
+    floors = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    for room, targets in merged(FILES).items():
+        upward = {target for target in targets if floors[target] >= floors[room]}
+        assert not upward, f"{room} imports {upward}, which are not below it"
+
+
+@pytest.mark.parametrize("depth", [1])
+def test_no_import_goes_in_a_circle(depth: int) -> None:
+    """Neither among rooms, nor among the parts of a room, nor among files."""
+    assert circles(merged(FILES, depth)) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "house"
+    (package / "low").mkdir(parents=True)
+    (package / "__init__.py").write_text("from house.high import open_door\n")
+    (package / "high.py").write_text("import numpy\nfrom house.low import one\n")
+    (package / "low/__init__.py").write_text("")
+    (package / "low/one.py").write_text("def f():\n    from .two import g\n")
+    (package / "low/two.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from house.high import open_door\n"
+        "import house.low.one\n"
+    )
+    graph = files(package)
+    assert graph["high"] == {"low.one"}
+    assert merged(graph) == {"high": {"low"}, "low": set()}
+    assert circles(graph) == [{"low.one", "low.two"}]
+    assert circles(merged(graph)) == []
+    assert height(merged(graph)) == 2
 
 
 def test_files_stay_short() -> None:
@@ -94,17 +117,3 @@ def test_torchvision_is_not_required() -> None:
     project = ROOT.parents[1]
     for name in ("pyproject.toml", "constraints.txt"):
         assert "torchvision" not in (project / name).read_text()
-
-
-def _package(path: Path) -> bool:
-    return (path / "__init__.py").is_file()
-
-
-def _topseg_imports(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("topseg."):
-        return [node.module.split(".")[1]]
-    if isinstance(node, ast.ImportFrom) and node.module == "topseg":
-        return [alias.name for alias in node.names if alias.name not in ("__version__", "_native")]
-    if isinstance(node, ast.Import):
-        return [a.name.split(".")[1] for a in node.names if a.name.startswith("topseg.")]
-    return []

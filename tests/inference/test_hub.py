@@ -30,6 +30,7 @@ def test_the_packaged_model_names_its_limit_at_each_use(
 
 
 def test_a_bundle_made_of_it_keeps_the_notice(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     from topseg.export.exporting import export, proof_images
 
     bundle = open_model(NAME)
@@ -48,6 +49,8 @@ def test_every_packaged_model_is_small_and_scored() -> None:
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 def test_it_knows_a_street_from_the_sky(runtime: str) -> None:
     """A grey street below a bright sky: nothing that it was trained on, but the same places."""
+    if runtime == "torch":
+        pytest.importorskip("torch")
     image = np.full((360, 480, 3), (214, 220, 228), np.uint8)
     image[180:] = (92, 90, 92)
     prediction = topseg.load(NAME, runtime=runtime)(image)

@@ -10,6 +10,7 @@ from topseg.report.run import count_parameters, read_log, training_seconds
 
 
 def test_parameters_are_those_that_are_trained(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     model = create_model("topformer_tiny", 9)
     tensors = {name: np.zeros(t.shape, np.float32) for name, t in model.state_dict().items()}
     save_file(tensors, tmp_path / "weights.safetensors")

@@ -93,14 +93,12 @@ def test_a_model_of_other_classes_is_refused(teacher: str) -> None:
 
 @pytest.fixture(scope="module")
 def learn(make_recipe: MakeRecipe) -> Learn:
-    """Train a network of the zoo for 80 steps; keywords change sections of the recipe."""
+    """Train for 80 steps; keywords change sections of the recipe."""
 
-    def learn(run: Path, **sections: Any) -> list[dict[str, float]]:
+    def learn(run: Path, lr: float, **sections: Any) -> list[dict[str, float]]:
         settings = {"steps": 80, "augment": [], "ema": None, "eval_every": 80, "save_every": 80}
-        tree = to_tree(make_recipe(train=settings, optim={"lr": 3e-3})) | sections
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(state, "build_network", build_network)
-            train(build(Recipe, tree, "recipe"), run, device="cpu")
+        tree = to_tree(make_recipe(train=settings, optim={"lr": lr})) | sections
+        train(build(Recipe, tree, "recipe"), run, device="cpu")
         return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
     return learn
@@ -109,26 +107,34 @@ def learn(make_recipe: MakeRecipe) -> Learn:
 @pytest.fixture(scope="module")
 def trained_teacher(learn: Learn, tmp_path_factory: pytest.TempPathFactory) -> str:
     run = tmp_path_factory.mktemp("small") / "run"
-    *_, scores = learn(run, model={"name": "topformer_small"})
-    assert scores["miou"] > 0.8
+    with pytest.MonkeyPatch.context() as patch:  # a network of the zoo, not a small net
+        patch.setattr(state, "build_network", build_network)
+        *_, scores = learn(run, 3e-3, model={"name": "topformer_small"})
+    assert scores["miou"] > 0.6
     return str(run)
 
 
 @pytest.mark.parametrize(
     ("by", "labels"), [("channel_wise", 1.0), ("soft_targets", 1e-6)], ids=["labels too", "alone"]
 )
-def test_tiny_learns_from_small(
+def test_a_student_learns_from_a_teacher(
     by: str, labels: float, learn: Learn, trained_teacher: str, tmp_path: Path
 ) -> None:
-    """Soft targets teach by themselves; channels may be shifted, so they need labels as well."""
+    """Soft targets teach by themselves; channels may be shifted, so they need labels as well.
+
+    One class everywhere has less than 0.4 mIoU. Over ten seeds, each on torch's three code paths
+    (default, avx2, avx512), the teacher reached 0.73 to 0.88 and its students 0.86 to 0.93; their
+    loss fell to at most 0.22 of the first.
+    """
     factors = {"channel_wise": 0.0, "soft_targets": 0.0} | {by: 1.0}
     *steps, scores = learn(
         tmp_path / "run",
+        1e-2,
         loss=[{"name": "cross_entropy", "weight": labels}],
         distill={"teacher": trained_teacher, **factors},
     )
-    assert steps[-1]["loss"] < steps[0]["loss"] / 4
-    assert scores["miou"] > 0.6  # one class everywhere: below 0.4
+    assert steps[-1]["loss"] < steps[0]["loss"] / 2
+    assert scores["miou"] > 0.7
 
 
 def test_a_distilled_run_resumes(make_recipe: MakeRecipe, teacher: str, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 PaddleSeg's model in training mode without dropout, its loss, its AdamW with the backbone's
 multiplier and its schedule from step 750 on. Batch statistics over 32 samples and Adam's first
-steps amplify rounding, so the tolerances are those within which two correct programs differ.
+steps amplify rounding (a value at a ReLU's corner falls to one side or the other), so each bound is
+at least three times what was left on torch's three code paths by one thread and by two.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from golden.fill import fill, golden_model, make_input, paddle_name
+from spread import assert_within
 from topseg.losses import CrossEntropy, count_all, total_loss
 from topseg.recipe import OptimConfig, ScheduleConfig
 from topseg.train.optim import make_optimizer, set_lr
@@ -95,27 +97,26 @@ def test_learning_rates_are_exact(run: Run) -> None:
 
 def test_logits_in_training_agree(run: Run) -> None:
     sample = run.logits[:, ::10, ::25, ::27]
-    np.testing.assert_allclose(sample, GOLDEN["logits_train_sample"], atol=2e-4)
+    assert_within(sample, GOLDEN["logits_train_sample"], 2e-3)  # seen: 4e-4
 
 
 def test_losses_agree(run: Run) -> None:
-    np.testing.assert_allclose(run.losses, GOLDEN["losses"], atol=2e-4)
+    np.testing.assert_allclose(run.losses, GOLDEN["losses"], atol=5e-4, rtol=0)  # seen: 5e-5
 
 
 @pytest.mark.parametrize("name", golden("grad"))
 def test_gradients_of_the_first_step_agree(run: Run, name: str) -> None:
     expected = golden("grad")[name]
-    error = np.abs(run.gradients[name].numpy() - expected).max()
-    assert error < 0.02 * np.abs(expected).max()
+    error = np.linalg.norm(run.gradients[name].numpy() - expected)
+    assert error < 0.05 * np.linalg.norm(expected)  # seen: 0.015
 
 
 @pytest.mark.parametrize("name", golden("param3"))
 def test_parameters_after_three_steps_agree(run: Run, name: str) -> None:
     expected = golden("param3")[name]
-    np.testing.assert_allclose(run.parameters[name], expected, atol=2e-3, rtol=0)
     moved = np.abs(expected - fill(name, expected.shape)).mean()
     error = np.abs(run.parameters[name].numpy() - expected).mean()
-    assert error < 0.2 * moved  # three steps move a value less than the tolerance
+    assert error < 0.5 * moved  # seen: 0.16; the backbone by the rate of the head: 11
 
 
 SAMPLES = {"stem": 2 * 128 * 128, "linear_fuse": 2 * 32 * 32, "to_q": 2 * 4 * 4}
@@ -130,7 +131,7 @@ def test_batch_statistics_agree(run: Run, name: str) -> None:
         count = next(count for part, count in SAMPLES.items() if f".{part}." in name)
         kept = 0.9 * fill(name, expected.shape)
         ours = kept + (ours - kept) * (count - 1) / count
-    np.testing.assert_allclose(ours, expected, atol=2e-6, rtol=5e-5)
+    assert_within(ours, expected, 1e-3)  # seen: 1.4e-4; the other rule: 2.8e-3, 5.7e-3
 
 
 def test_everything_decays_by_its_own_rate() -> None:
