@@ -32,7 +32,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from fakes import FAKE, REAL, Server, make_bundle, running
 
-from topseg.serve.messages import SERVICE, messages
+from topseg.serve.grpc.messages import SERVICE, messages
 
 Case = Callable[[random.Random], tuple[str, str]]
 """Sends one mutation: what it was, and the answer's status."""

@@ -14,7 +14,7 @@ from topseg.inference.predict import Predictor
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import picture_png
 from topseg.runtimes.registry import open_runtime
-from topseg.serve.page import has_engine, write_page
+from topseg.serve.page.files import has_engine, write_page
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium is not installed")

@@ -19,7 +19,7 @@ from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import mask_png
-from topseg.serve.page import FOLDER
+from topseg.serve.page.files import FOLDER
 
 NODE = shutil.which("node")
 TABLE = json.loads((Path(__file__).parents[1] / "golden" / "resize_vectors.json").read_text())

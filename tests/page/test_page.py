@@ -11,8 +11,8 @@ import pytest
 from topseg.bundle.bundle import Bundle, write_metadata
 from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
-from topseg.serve import page
-from topseg.serve.page import ENGINE_FILES, FOLDER, install_engine, page_files, write_page
+from topseg.serve.page import files as page
+from topseg.serve.page.files import ENGINE_FILES, FOLDER, install_engine, page_files, write_page
 
 SOURCES = [p for p in sorted(FOLDER.iterdir()) if p.suffix in {".html", ".css", ".js", ".svg"}]
 

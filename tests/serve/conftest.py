@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.serve import service as service_module
-from topseg.serve.app import make_app
 from topseg.serve.config import ServeConfig
+from topseg.serve.http.app import make_app
 from topseg.serve.service import Service
 
 

@@ -25,8 +25,8 @@ from topseg.cli import main
 from topseg.core.geometry import ResizeRule
 from topseg.runtimes.base import check_images
 from topseg.serve import run
-from topseg.serve.pipeline import Answer, Pipeline, Task
-from topseg.serve.worker import WorkerPlan
+from topseg.serve.workers.pipeline import Answer, Pipeline, Task
+from topseg.serve.workers.worker import WorkerPlan
 
 DEADLY = (7, 77, 177)
 """An image that begins with this pixel ends the process that sees it."""

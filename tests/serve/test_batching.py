@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from topseg.serve.batching import Batcher
 from topseg.serve.refusal import Refusal, not_ready
+from topseg.serve.workers.batching import Batcher
 
 SMALL, LARGE = (64, 64), (128, 64)
 

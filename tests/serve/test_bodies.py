@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from topseg.core.errors import InputError
-from topseg.serve.bodies import find_image, unpack
+from topseg.serve.http.bodies import find_image, unpack
 from topseg.serve.refusal import Refusal
 
 DATA = bytes(range(256)) * 8

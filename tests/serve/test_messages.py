@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from topseg.serve.messages import PROTO, calls, messages, read_proto
+from topseg.serve.grpc.messages import PROTO, calls, messages, read_proto
 
 
 def shape_of(descriptor: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from topseg.core.labels import LabelSet, default_palette
-from topseg.serve.regions import describe, polygons, run_lengths
+from topseg.serve.workers.regions import describe, polygons, run_lengths
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from topseg.core.geometry import ResizeRule
 from topseg.inference.predict import Predictor
 from topseg.runtimes.base import Runtime
 from topseg.runtimes.registry import open_runtime
-from topseg.serve.pipeline import Pipeline, Segment, Tensors
+from topseg.serve.workers.pipeline import Pipeline, Segment, Tensors
 
 
 def encode(image: NDArray[Any]) -> bytes:

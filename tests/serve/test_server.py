@@ -27,8 +27,8 @@ from topseg.core.errors import InputError
 from topseg.inference.upsample import upsample_argmax
 from topseg.serve import run
 from topseg.serve.config import ServeConfig
-from topseg.serve.messages import SERVICE, messages
-from topseg.serve.rpc import start_rpc
+from topseg.serve.grpc.messages import SERVICE, messages
+from topseg.serve.grpc.server import start_rpc
 from topseg.serve.service import Service
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)

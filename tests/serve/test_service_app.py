@@ -217,7 +217,7 @@ def test_health_and_metadata(connect: Connect) -> None:
 def test_not_ready_before_the_first_inference(make_service: Callable[..., Any], png: bytes) -> None:
     from starlette.testclient import TestClient
 
-    from topseg.serve.app import make_app
+    from topseg.serve.http.app import make_app
 
     client = TestClient(make_app(make_service()), base_url="http://localhost")
     assert client.get("/v2/health/live").status_code == 200
@@ -270,7 +270,7 @@ def test_deadline(connect: Connect, png: bytes) -> None:
     assert wrong.status_code == 400
 
 
-@pytest.mark.parametrize("module", ["topseg.serve.app", "topseg.serve.pipeline"])
+@pytest.mark.parametrize("module", ["topseg.serve.http.app", "topseg.serve.workers.pipeline"])
 def test_import_is_free_of_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,10 +12,10 @@ from fakes import DEADLY, ColorRuntime, make_bundle
 from topseg.bundle.bundle import Bundle, read_bundle, write_metadata
 from topseg.core.errors import InputError
 from topseg.serve.config import ServeConfig
-from topseg.serve.pipeline import Tensors
 from topseg.serve.refusal import Refusal
 from topseg.serve.service import Service
-from topseg.serve.worker import Worker, WorkerLost, WorkerPlan
+from topseg.serve.workers.pipeline import Tensors
+from topseg.serve.workers.worker import Worker, WorkerLost, WorkerPlan
 
 GOOD = Tensors(np.full((1, 32, 32, 3), 9, np.uint8), ("logits",))
 BAD = Tensors(np.full((1, 32, 32, 3), DEADLY, np.uint8), ("logits",))

@@ -72,7 +72,7 @@ def export(
     from topseg.export.quantization import calibration_images
     from topseg.inference.hub import open_model
     from topseg.recipe import read_data
-    from topseg.serve.page import write_page
+    from topseg.serve.page.files import write_page
 
     bundle = open_model(model)
     channels, scale = bundle.metadata.architecture.in_channels, bundle.metadata.input.scale

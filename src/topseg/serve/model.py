@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
-from topseg.serve.batching import Batcher, Job
 from topseg.serve.config import ServeConfig
 from topseg.serve.metrics import Metrics
 from topseg.serve.refusal import Refusal, not_ready
-from topseg.serve.worker import Worker, WorkerLost
+from topseg.serve.workers.batching import Batcher, Job
+from topseg.serve.workers.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
-    from topseg.serve.pipeline import Answer, Task
+    from topseg.serve.workers.pipeline import Answer, Task
 
 log = logging.getLogger("topseg.serve")
 

@@ -19,12 +19,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from topseg.core.errors import InputError
 from topseg.inference.hub import open_model
-from topseg.serve.app import make_app
 from topseg.serve.config import ServeConfig
+from topseg.serve.grpc.server import start_rpc
+from topseg.serve.http.app import make_app
 from topseg.serve.logs import log_json
-from topseg.serve.rpc import start_rpc
 from topseg.serve.service import Finder, Service
-from topseg.serve.worker import Opener
+from topseg.serve.workers.worker import Opener
 
 log = logging.getLogger("topseg.serve")
 

@@ -16,10 +16,10 @@ from topseg.serve.header import check_header
 from topseg.serve.metrics import Metrics
 from topseg.serve.model import Model
 from topseg.serve.refusal import Refusal, too_large
-from topseg.serve.worker import Opener, Worker, WorkerPlan
+from topseg.serve.workers.worker import Opener, Worker, WorkerPlan
 
 if TYPE_CHECKING:
-    from topseg.serve.pipeline import Answer, Segment, Tensors
+    from topseg.serve.workers.pipeline import Answer, Segment, Tensors
 
 log = logging.getLogger("topseg.serve")
 

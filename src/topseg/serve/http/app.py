@@ -22,15 +22,15 @@ from starlette.types import ASGIApp
 from topseg import __version__
 from topseg.core.errors import InputError
 from topseg.serve import protocol
-from topseg.serve.bodies import find_image, unpack
-from topseg.serve.docs import render
-from topseg.serve.guard import Guard, error_response
 from topseg.serve.header import FORMATS
-from topseg.serve.pipeline import CONTENT_TYPES, Output, Segment, Tensors
+from topseg.serve.http.bodies import find_image, unpack
+from topseg.serve.http.docs import render
+from topseg.serve.http.guard import Guard, error_response
+from topseg.serve.page.site import Site
 from topseg.serve.refusal import Refusal
-from topseg.serve.regions import Shapes
 from topseg.serve.service import Service
-from topseg.serve.site import Site
+from topseg.serve.workers.pipeline import CONTENT_TYPES, Output, Segment, Tensors
+from topseg.serve.workers.regions import Shapes
 
 T = TypeVar("T")
 

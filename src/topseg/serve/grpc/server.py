@@ -13,12 +13,12 @@ from google.protobuf.message import DecodeError
 
 from topseg.core.errors import InputError
 from topseg.serve import protocol
-from topseg.serve.guard import Keys, log_request, request_id
-from topseg.serve.messages import SERVICE, calls
-from topseg.serve.pipeline import Tensors
+from topseg.serve.grpc.messages import SERVICE, calls
+from topseg.serve.http.guard import Keys, log_request, request_id
 from topseg.serve.protocol import Inference
 from topseg.serve.refusal import Refusal
 from topseg.serve.service import Service
+from topseg.serve.workers.pipeline import Tensors
 
 log = logging.getLogger("topseg.serve")
 

@@ -25,7 +25,7 @@ from topseg.inference.upsample import upsample_argmax
 from topseg.media import drawing
 from topseg.media.images import decode_image
 from topseg.runtimes.base import Runtime
-from topseg.serve.regions import Shapes, describe
+from topseg.serve.workers.regions import Shapes, describe
 
 Output = Literal["mask", "overlay", "color", "json"]
 CONTENT_TYPES: dict[Output, str] = {

@@ -22,7 +22,7 @@ from topseg.core.errors import InputError
 from topseg.runtimes.base import Runtime
 
 if TYPE_CHECKING:
-    from topseg.serve.pipeline import Answer, Task
+    from topseg.serve.workers.pipeline import Answer, Task
 
 START_SECONDS = 120.0
 
@@ -132,7 +132,7 @@ def _work(connection: Connection, plan: WorkerPlan) -> None:
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(plan.max_pixels)
     import cv2
 
-    from topseg.serve.pipeline import Pipeline
+    from topseg.serve.workers.pipeline import Pipeline
 
     cv2.setNumThreads(plan.threads)
     try:

@@ -10,7 +10,7 @@ from typing import Final
 from starlette.responses import Response
 
 from topseg.bundle.bundle import Bundle
-from topseg.serve.page import page_files
+from topseg.serve.page.files import page_files
 from topseg.serve.refusal import Refusal
 from topseg.serve.service import Service
 

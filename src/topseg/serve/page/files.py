@@ -1,4 +1,4 @@
-"""Page: the files of the page in ``page/``, for the service and for any static web host.
+"""Page files: what the page consists of, for the service and for any static web host.
 
 The page is plain HTML, CSS and ES modules, and asks no other address for anything. What differs
 from one place to another stands in one file, ``page.json``: the models, and whether a service
@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -24,7 +23,7 @@ from topseg.core.files import atomic_path, write_bytes
 from topseg.media.drawing import picture_png
 from topseg.synthetic.scenes import draw_scene
 
-FOLDER: Final = Path(__file__).with_name("page")
+FOLDER: Final = Path(__file__).parent
 
 ENGINE: Final = "onnxruntime-web@1.30.0"
 """The npm package that runs networks in a browser."""
@@ -158,10 +157,3 @@ def _model_files(folder: str, bundle: Bundle, *, graph: bool) -> dict[str, Path 
         f"{folder}/{METADATA}": json.dumps(to_tree(public)).encode(),
     }
     return files | {f"{folder}/{name}": bundle.folder / name for name in names}
-
-
-if __name__ == "__main__":
-    try:
-        install_engine(Path(sys.argv[1]))
-    except (InputError, IndexError) as error:
-        sys.exit(str(error) if error.args else __doc__)

@@ -1,0 +1,1 @@
+"""gRPC: the calls of the Open Inference Protocol and their messages."""

@@ -1,0 +1,1 @@
+"""HTTP: the application, what stands before it, and what its bodies are."""

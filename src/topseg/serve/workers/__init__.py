@@ -1,0 +1,1 @@
+"""Workers: the processes that run the network, and the queue before them."""
