@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NATIVE := setup.py $(wildcard native/*.cpp native/topseg/*.hpp)
 
-.PHONY: install demo test page lint bench clean
+.PHONY: install demo test coverage page lint bench clean
 
 install: .venv/installed
 
@@ -19,6 +19,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# The same, with what the tests reach; below the floor of pyproject.toml it fails.
+coverage: install
+	$(BIN)/python -m pytest --cov --cov-report=term
 
 # The engine of the page in a browser (needs node's npm).
 page: install
