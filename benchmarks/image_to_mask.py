@@ -22,7 +22,8 @@ import numpy as np
 from models import untrained, write_result
 from topseg.bundle.bundle import Bundle
 from topseg.evaluation.benchmark import draw_photo
-from topseg.export.graphs import Network, trace_onnx
+from topseg.export.graphs.source import Source
+from topseg.export.graphs.tracing import trace_onnx
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import mask_png
 from topseg.media.images import read_image
@@ -34,7 +35,7 @@ SIZE = (960, 1280)
 
 def write_naive(bundle: Bundle, path: Path) -> None:
     """The graph whose own tail ends at the photo's size."""
-    network = Network(open_runtime(bundle, "torch", device="cpu"), bundle.metadata, "fp32", SIZE)
+    network = Source(open_runtime(bundle, "torch", device="cpu"), bundle.metadata, "fp32", SIZE)
     masks = Masks(network.module, bundle.metadata.architecture.num_classes, SIZE)
     path.write_bytes(trace_onnx(masks, 3, "masks").SerializeToString())
 

@@ -19,7 +19,7 @@ from topseg.bundle.bundle import Bundle
 from topseg.data.dataset import open_dataset
 from topseg.evaluation.evaluate import evaluate
 from topseg.export.exporting import export, proof_images
-from topseg.export.graphs.int8 import quantize_onnx
+from topseg.export.graphs.onnx import quantize_onnx
 from topseg.export.quantization import calibration_batches, calibration_images
 from topseg.inference.hub import open_model
 from topseg.inference.predict import Predictor

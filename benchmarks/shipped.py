@@ -28,8 +28,8 @@ from topseg.data.dataset import Dataset, open_dataset
 from topseg.evaluation.benchmark import bench
 from topseg.evaluation.evaluate import evaluate
 from topseg.evaluation.metrics import Scores
-from topseg.export.exporting import FORMATS, export, proof_images
-from topseg.export.graphs.int8 import QUANTIZERS
+from topseg.export.exporting import export, proof_images
+from topseg.export.formats import FORMATS, INT8
 from topseg.export.quantization import calibration_images
 from topseg.inference.hub import load, open_model
 from topseg.inference.predict import Predictor
@@ -156,9 +156,9 @@ def main() -> None:
         command.add_argument("data", type=Path)
     measuring.add_argument("out", type=Path)
     measuring.add_argument("--seconds", type=float, default=5.0)
-    known = [name for name in FORMATS if name not in ("torch", "onnx-mask")]
+    known = [one.name for one in FORMATS.values() if one.name == one.engine and one.writer]
     measuring.add_argument("--formats", nargs="+", choices=known, default=["onnx", "openvino"])
-    measuring.add_argument("--int8", nargs="+", choices=list(QUANTIZERS), default=[])
+    measuring.add_argument("--int8", nargs="+", choices=INT8, default=[])
     for command in (making, measuring):
         command.add_argument("overrides", nargs="*")
     given = parser.parse_args()

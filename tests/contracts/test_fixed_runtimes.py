@@ -11,25 +11,26 @@ from numpy.typing import NDArray
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.core.errors import InputError
 from topseg.export.exporting import export
-from topseg.export.graphs import PACKAGES
+from topseg.export.formats import FORMATS
 from topseg.inference.hub import load
 from topseg.runtimes.base import Runtime
-from topseg.runtimes.registry import open_runtime
+from topseg.runtimes.registry import find_engine, open_runtime
 
-FIXED = {"litert": "ai_edge_litert", "executorch": "executorch", "ncnn": "ncnn"}
-"""The runtimes and their packages."""
+FIXED = [one for one in FORMATS.values() if one.fixed_size and find_engine(one.engine).runs_here]
 SIZE = (64, 96)
 
 
-@pytest.fixture(scope="module", params=FIXED)
+@pytest.fixture(scope="module", params=FIXED, ids=lambda one: one.name)
 def exported(
     request: pytest.FixtureRequest, trained: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
-    for package in (*PACKAGES[request.param], FIXED[request.param]):
+    name, engine = request.param.name, find_engine(request.param.engine)
+    for package in request.param.packages:
         pytest.importorskip(package)
-    out = tmp_path_factory.mktemp(request.param) / "fixed"
+    pytest.importorskip(engine.distribution.replace("-", "_"))
+    out = tmp_path_factory.mktemp(name) / "fixed"
     images = [draw(*SIZE, 3)]
-    export(trained, out, [request.param], images=images, size=SIZE, report=lambda line: None)
+    export(trained, out, [name], images=images, size=SIZE, report=lambda line: None)
     return read_bundle(out)
 
 

@@ -12,12 +12,16 @@ from topseg.bundle.metadata import Graph, Metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.export import exporting
-from topseg.export.exporting import export, proof_sizes
-from topseg.export.graphs import Network
+from topseg.export.exporting import export
+from topseg.export.formats import Format
+from topseg.export.graphs.source import Source
+from topseg.export.proving import proof_sizes
 from topseg.inference.hub import load
 from topseg.inference.upsample import upsample_argmax
 from topseg.runtimes import onnx
 from topseg.runtimes.registry import UnavailableError, open_runtime
+
+WRITER = "topseg.export.graphs.onnx.write_onnx"
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ def test_graph_that_disagrees_is_refused_and_nothing_stays(
     weights["decode_head.conv_seg.weight"] = weights["decode_head.conv_seg.weight"][::-1].copy()
     (other / trained.metadata.weights).write_bytes(exporting.save(weights))
     bundle = exporting.write_metadata(other, shuffled)
-    monkeypatch.setitem(exporting.WRITERS, "onnx", write_another)
+    monkeypatch.setattr(WRITER, write_another)
     with pytest.raises(InputError, match=r"onnx: masks agree .* first difference: image 0 at"):
         export(bundle, tmp_path / "out", ["onnx"], images=images)
     assert {path.name for path in tmp_path.iterdir()} == {"other"}
@@ -102,11 +106,11 @@ def test_graph_that_disagrees_is_refused_and_nothing_stays(
 def test_missing_engine_is_said_not_hidden(
     trained: Bundle, exported: Bundle, tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(bundle: Bundle, name: str) -> None:
+    def fail(*_: object) -> None:
         raise UnavailableError("the package is not installed")
 
-    monkeypatch.setattr(exporting, "_open", refuse)
-    monkeypatch.setitem(exporting.WRITERS, "onnx", lambda n, f: exported.metadata.graphs["onnx"])
+    monkeypatch.setattr(Format, "open", fail)
+    monkeypatch.setattr(WRITER, lambda n, f: exported.metadata.graphs["onnx"])
     lines: list[str] = []
     bundle = export(trained, tmp_path / "b", ["onnx"], images=images, report=lines.append)
     assert bundle.metadata.graphs["onnx"].proof is None
@@ -117,11 +121,11 @@ def test_missing_engine_is_said_not_hidden(
 def test_a_graph_that_does_not_load_is_refused(
     trained: Bundle, tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_nonsense(network: Network, folder: Path) -> Graph:
+    def write_nonsense(source: Source, folder: Path) -> Graph:
         (folder / "model.onnx").write_bytes(b"no graph")
         return Graph(file="model.onnx")
 
-    monkeypatch.setitem(exporting.WRITERS, "onnx", write_nonsense)
+    monkeypatch.setattr(WRITER, write_nonsense)
     with pytest.raises(InputError, match=r"model\.onnx"):
         export(trained, tmp_path / "b", ["onnx"], images=images)
     assert not list(tmp_path.iterdir())

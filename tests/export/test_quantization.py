@@ -12,17 +12,16 @@ from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.data.sample import Sample
-from topseg.export import exporting, quantization
+from topseg.export import formats
 from topseg.export.exporting import export
-from topseg.export.graphs import PACKAGES as GRAPH_PACKAGES
-from topseg.export.graphs.int8 import PACKAGES, QUANTIZERS
+from topseg.export.formats import FORMATS
 from topseg.export.quantization import CALIBRATION, calibration_batches, calibration_images
 from topseg.inference.predict import Predictor
 from topseg.media.drawing import picture_jpeg
 from topseg.runtimes.registry import open_runtime
 
 onnx = pytest.importorskip("onnx")
-FORMATS = ["onnx", "openvino"]
+FREE = ["onnx", "openvino"]
 
 
 def photos(count: int) -> list[np.ndarray]:
@@ -35,7 +34,7 @@ def bundle(trained: Bundle, exported: Bundle, tmp_path_factory: pytest.TempPathF
 
     The float graphs are those of ``exported``: tracing once more would take seconds.
     """
-    formats = [name for name in FORMATS if name in exported.metadata.graphs and _can(name)]
+    formats = [name for name in FREE if name in exported.metadata.graphs and _can(name)]
     with pytest.MonkeyPatch.context() as patch:
         _reuse(exported, patch)
         out = tmp_path_factory.mktemp("int8") / "golden-tiny"
@@ -47,7 +46,7 @@ def quantized(trained: Bundle, out: Path, formats: list[str], **more: Any) -> Bu
     return export(trained, out, formats, precision="int8", **settings | more)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FREE)
 def test_graph_says_what_it_is(bundle: Bundle, name: str) -> None:
     graph = graph_of(read_bundle(bundle.folder), name)
     made = graph.quantization
@@ -62,7 +61,7 @@ def test_graph_says_what_it_is(bundle: Bundle, name: str) -> None:
     assert not any("/Conv" in layer for layer in made.float_layers)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FREE)
 def test_graph_follows_torch_at_any_size(bundle: Bundle, name: str) -> None:
     graph = graph_of(bundle, name)
     assert graph.fixed_size is None
@@ -76,7 +75,7 @@ def test_graph_follows_torch_at_any_size(bundle: Bundle, name: str) -> None:
 
 
 def test_litert_still_answers_in_float(trained: Bundle, tmp_path: Path) -> None:
-    for package in (*GRAPH_PACKAGES["litert"], *PACKAGES["litert"], "ai_edge_litert"):
+    for package in (*packages("litert"), "ai_edge_litert"):
         pytest.importorskip(package)
     made = quantized(trained, tmp_path / "out", ["litert"], size=(64, 96))
     graph = made.metadata.graphs["litert"]
@@ -91,7 +90,7 @@ def test_litert_still_answers_in_float(trained: Bundle, tmp_path: Path) -> None:
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FREE)
 def test_same_images_give_the_same_graph(exported: Bundle, tmp_path: Path, name: str) -> None:
     if name not in exported.metadata.graphs or not _can(name):
         pytest.skip(f"{name} cannot be quantised here")
@@ -100,7 +99,7 @@ def test_same_images_give_the_same_graph(exported: Bundle, tmp_path: Path, name:
     for folder in (tmp_path / "one", tmp_path / "two"):
         folder.mkdir()
         batches = calibration_batches(photos(2), exported.metadata)
-        QUANTIZERS[name](exported.folder / file, folder / file, batches)
+        FORMATS[name].quantize(exported.folder / file, folder / file, batches)
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert written[0] == written[1]
 
@@ -161,12 +160,10 @@ def test_bad_requests_are_refused(
     with pytest.raises(InputError, match=r"expected \(batch, height, width, 3\)"):
         quantized(trained, out, ["onnx"], calibration=[photos(1)[0][..., :1]])
     with pytest.raises(
-        InputError, match="'onnx-mask' has no int8 form, only onnx, openvino, litert"
+        InputError, match="'onnx-mask' has no int8 form, only onnx, openvino, litert have"
     ):
         quantized(trained, out, ["onnx-mask"])
-    found = exporting.find_spec
-    monkeypatch.setattr(exporting, "find_spec", lambda n: None if n == "nncf" else found(n))
-    monkeypatch.setitem(exporting.PACKAGES, "openvino", ())
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "nncf" else name)
     with pytest.raises(InputError, match=r"in int8 needs nncf: pip install 'topseg\[int8\]'"):
         quantized(trained, out, ["openvino"])
     assert not out.exists()
@@ -202,8 +199,13 @@ def stem(graph: Graph) -> str:
     return Path(graph.file).stem
 
 
+def packages(name: str) -> tuple[str, ...]:
+    form = FORMATS[name]
+    return (*form.packages, *(form.int8.packages if form.int8 else ()))
+
+
 def _can(name: str) -> bool:
-    return all(importlib.util.find_spec(package) for package in PACKAGES.get(name, ()))
+    return all(importlib.util.find_spec(package) for package in packages(name))
 
 
 def _reuse(exported: Bundle, patch: pytest.MonkeyPatch) -> None:
@@ -218,5 +220,6 @@ def _reuse(exported: Bundle, patch: pytest.MonkeyPatch) -> None:
 
         return copy
 
-    for name in FORMATS:
-        patch.setitem(quantization.WRITERS, name, copier(name))
+    for name in FREE:
+        function = str(FORMATS[name].writer).replace(":", ".")
+        patch.setattr(function, copier(name))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from topseg.cli.app import MANY, app
+from topseg.export.formats import formats_help, precision_help
 
 
 @app.command
@@ -41,8 +42,10 @@ def export(
     /,
     *,
     out: Path,
-    formats: Annotated[tuple[str, ...], MANY] = ("onnx",),
-    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    formats: Annotated[tuple[str, ...], MANY, Parameter(help=formats_help())] = ("onnx",),
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], Parameter(help=precision_help())
+    ] = "fp32",
     size: str | None = None,
     tail: Literal["outside", "graph"] = "outside",
     data: Path | None = None,
@@ -54,10 +57,8 @@ def export(
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
         out: The bundle to make.
-        formats: Any of torch, onnx, openvino, litert, executorch, ncnn, mnn, coreml, web (a folder
-            that any web server can show).
-        precision: Type the weights are stored in; int8 computes in it as well (onnx, openvino,
-            litert).
+        formats: Names of formats.
+        precision: Type the weights are stored in.
         size: Height x width of the graphs that take one size only, such as 512x704; if not given,
             of the first image of the data, or a square, by the model's resize rule.
         tail: "graph" writes one more ONNX file that ends in masks, for consumers that want that.
@@ -81,14 +82,11 @@ def export(
     source = None
     if precision == "int8":
         source = calibration or (open_dataset(config, "train") if config else None)
-    graphs = [name for name in formats if name != "web"]
-    graphs += ["onnx"] if "web" in formats and "onnx" not in graphs else []
-    graphs += ["onnx-mask"] if tail == "graph" else []
     images = proof_images(bundle.metadata, dataset)
     made = export(
         bundle,
         out,
-        graphs,
+        (*formats, "onnx-mask") if tail == "graph" else formats,
         images=images,
         precision=precision,
         size=parse_size(size) if size else None,

@@ -1,7 +1,12 @@
 """Quantisation: a graph in int8, beside the float graph that it was made from.
 
-The float graph is written first, quantised as a file, and raced against: both run in turn on the
-same image, so that a busy machine slows both alike.
+The float graph is written first, quantised as a file, and timed beside the other: both run in turn
+on the same image, so that a busy machine slows both alike.
+
+Weights have one scale for each channel and 7 bits: two products of 8 bits overflow the 16-bit sum
+of processors without VNNI, silently. A range is the mean over the images of each one's extremes,
+which a single odd image cannot stretch. What stays in float is what gained no speed or lost
+accuracy; ``docs/int8.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -21,11 +26,10 @@ from topseg.core.errors import InputError
 from topseg.core.files import find_images
 from topseg.core.geometry import Size
 from topseg.data.dataset import Dataset
-from topseg.export.graphs import WRITERS, Network
-from topseg.export.graphs.int8 import QUANTIZERS, Batch
+from topseg.export.formats import Format
+from topseg.export.graphs.source import Batch, Source
 from topseg.media.images import Image, read_image
 from topseg.runtimes.base import Runtime, check_images
-from topseg.runtimes.registry import open_runtime
 
 CALIBRATION = 64
 """Images that the ranges of int8 are taken from."""
@@ -33,24 +37,27 @@ CALIBRATION = 64
 _REPEATS = 20
 
 
-def quantize(name: str, network: Network, folder: Path, batches: Sequence[Batch]) -> Graph:
+def quantize(form: Format, source: Source, folder: Path, batches: Sequence[Batch]) -> Graph:
     """Write one format's graph in int8.
 
     Args:
-        name: Of ``QUANTIZERS``.
-        network: The network, its precision fp32.
+        form: A format that has an 8-bit form.
+        source: The network, its precision fp32.
         folder: Where the graph goes.
         batches: Images (1, H, W, C) to calibrate on; :func:`calibration_batches` makes them.
     """
     with tempfile.TemporaryDirectory() as temporary:
         aside = Path(temporary)
-        plain = WRITERS[name](network, aside)
+        plain = form.write(source, aside)
         if plain.fixed_size is not None:
             batches = [_resized(batch[0], plain.fixed_size) for batch in batches]
-        layers = QUANTIZERS[name](aside / plain.file, folder / plain.file, batches)
+        layers = form.quantize(aside / plain.file, folder / plain.file, batches)
         graph = dataclasses.replace(plain, precision="int8")
-        engines = [_open(network, name, aside, plain), _open(network, name, folder, graph)]
-        before, after = _race(engines, batches[0])
+        runtimes = [
+            form.open(Bundle(where, source.metadata), one, threads=1)
+            for where, one in ((aside, plain), (folder, graph))
+        ]
+        before, after = _time_in_turn(runtimes, batches[0])
         quantization = Quantization(
             calibration_images=len(batches),
             float_layers=layers,
@@ -66,7 +73,7 @@ def quantize(name: str, network: Network, folder: Path, batches: Sequence[Batch]
 def calibration_images(
     source: Dataset | Path, channels: int = 3, scale: float | None = None
 ) -> Iterator[Image]:
-    """Give at most ``CALIBRATION`` images, spread evenly, always the same.
+    """Return at most ``CALIBRATION`` images, spread evenly, always the same.
 
     Args:
         source: A data set (its masks are not used), or a folder of images.
@@ -105,7 +112,7 @@ def calibration_batches(images: Iterable[Image], metadata: Metadata) -> list[Bat
 
 
 def describe(quantization: Quantization) -> str:
-    """Say in one line what int8 changed."""
+    """Return one line about what int8 changed."""
     q = quantization
     height, width = q.network_size
     return (
@@ -121,17 +128,12 @@ def _resized(image: Image, size: Size) -> Batch:
     return np.asarray(resized, np.uint8).reshape(1, *size, -1)
 
 
-def _open(network: Network, name: str, folder: Path, graph: Graph) -> Runtime:
-    metadata = dataclasses.replace(network.metadata, graphs={name: graph})
-    return open_runtime(Bundle(folder, metadata), name, device="cpu", threads=1)
-
-
-def _race(engines: Sequence[Runtime], batch: Batch) -> tuple[float, ...]:
-    """Give each engine's median time for a batch in milliseconds, on one thread."""
-    times = np.empty((_REPEATS + 1, len(engines)))
+def _time_in_turn(runtimes: Sequence[Runtime], batch: Batch) -> tuple[float, ...]:
+    """Return each runtime's median time for a batch in milliseconds."""
+    times = np.empty((_REPEATS + 1, len(runtimes)))
     for row in times:
-        for lane, engine in enumerate(engines):
+        for lane, runtime in enumerate(runtimes):
             start = time.perf_counter()
-            engine(batch)
+            runtime(batch)
             row[lane] = time.perf_counter() - start
     return tuple(float(ms) for ms in np.median(times[1:], axis=0) * 1000)  # the first warms up

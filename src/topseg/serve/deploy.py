@@ -18,13 +18,10 @@ from topseg.core.config import to_tree
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.files import atomic_path, write_text
 from topseg.core.geometry import STRIDE
+from topseg.export.formats import FORMATS
 from topseg.serve.protocol import INPUT, VERSION
 
-BACKENDS: Final = {
-    "onnx": ("onnxruntime", "model.onnx"),
-    "onnx-mask": ("onnxruntime", "model.onnx"),
-    "openvino": ("openvino", "model.xml"),
-}
+BACKENDS: Final = {one.name: one.triton for one in FORMATS.values() if one.triton}
 """Graph in a bundle -> Triton's backend, and the file name that it looks for."""
 
 
@@ -59,8 +56,9 @@ def write_triton(
     source = bundle.folder / bundle.metadata.graphs[graph].file
     target = folder / VERSION / BACKENDS[graph][1]
     copies = {source: target, bundle.folder / METADATA: folder / VERSION / METADATA}
-    if graph == "openvino":  # whose weights are a file beside it
-        copies[source.with_suffix(".bin")] = target.with_suffix(".bin")
+    weights = source.with_suffix(".bin")
+    if weights.is_file():  # of a graph whose weights are a file beside it
+        copies[weights] = target.with_suffix(".bin")
     for file, copy in copies.items():
         with atomic_path(copy) as temporary:
             shutil.copyfile(file, temporary)

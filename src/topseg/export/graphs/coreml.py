@@ -6,14 +6,14 @@ from pathlib import Path
 
 from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
-from topseg.export.graphs.network import Network
 from topseg.export.graphs.planes import trace_planes
+from topseg.export.graphs.source import Source
 from topseg.runtimes.quiet import quiet
 
 _LAYOUTS = {1: "GRAYSCALE", 3: "RGB"}
 
 
-def write_coreml(network: Network, folder: Path) -> Graph:
+def write_coreml(source: Source, folder: Path) -> Graph:
     """Write ``model.mlpackage``: image (an RGB or grey picture) -> logits (1, K, H/8, W/8).
 
     It needs iOS 16 or macOS 13, and is computed in float32.
@@ -22,8 +22,8 @@ def write_coreml(network: Network, folder: Path) -> Graph:
         InputError: float16 weights, which Core ML would compute in float16, or a network that
             takes no pictures.
     """
-    channels = network.metadata.architecture.in_channels
-    if network.precision != "fp32":
+    channels = source.metadata.architecture.in_channels
+    if source.precision != "fp32":
         raise InputError(
             "coreml: got precision fp16, expected fp32; export this format without --precision"
         )
@@ -35,11 +35,11 @@ def write_coreml(network: Network, folder: Path) -> Graph:
 
         image = ct.ImageType(
             name="image",
-            shape=(1, channels, *network.size),
+            shape=(1, channels, *source.size),
             color_layout=getattr(ct.colorlayout, _LAYOUTS[channels]),
         )
         model = ct.convert(
-            trace_planes(network),
+            trace_planes(source),
             inputs=[image],
             outputs=[ct.TensorType(name="logits")],
             convert_to="mlprogram",
@@ -48,4 +48,4 @@ def write_coreml(network: Network, folder: Path) -> Graph:
             skip_model_load=True,
         )
         model.save(str(path))
-    return Graph(file=path.name, fixed_size=network.size)
+    return Graph(file=path.name, fixed_size=source.size)

@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from topseg.bundle.metadata import Graph
-from topseg.export.graphs.network import Network
+from topseg.export.graphs.source import Batch, Source
 from topseg.runtimes.quiet import quiet
 
-Batch = NDArray[np.uint8]
 
-
-def write_litert(network: Network, folder: Path) -> Graph:
+def write_litert(source: Source, folder: Path) -> Graph:
     """Write ``model.tflite``: images (1, H, W, C) -> logits (1, K, H/8, W/8)."""
     with quiet():
         import litert_torch
 
         path = folder / "model.tflite"
-        litert_torch.convert(network.module, (network.example,)).export(str(path))
-        if network.precision == "fp16":
+        litert_torch.convert(source.module, (source.example,)).export(str(path))
+        if source.precision == "fp16":
             _store_in_half(path)
-    return Graph(file=path.name, precision=network.precision, fixed_size=network.size)
+    return Graph(file=path.name, precision=source.precision, fixed_size=source.size)
 
 
 def quantize_litert(source: Path, target: Path, batches: Sequence[Batch]) -> tuple[str, ...]:
-    """Quantise every operator that has an 8-bit form: weights a channel, activations a tensor.
+    """Quantise every operator that has an 8-bit form: weights by channel, activations by tensor.
 
     Args:
         source: The float graph.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from topseg.export.graphs.network import Network
+from topseg.export.graphs.source import Source
 
 
-def trace_planes(network: Network) -> Any:
+def trace_planes(source: Source) -> Any:
     """Trace the network for one image of its fixed size.
 
     It is exported first, which makes every length a constant, and then frozen, which makes the
@@ -21,9 +21,9 @@ def trace_planes(network: Network) -> Any:
 
     from topseg.models.normalize import NormalizePlanes
 
-    normalize = NormalizePlanes(network.metadata.input)
-    module = torch.nn.Sequential(normalize, network.module[1]).eval()
-    example = torch.zeros(1, network.metadata.architecture.in_channels, *network.size)
+    normalize = NormalizePlanes(source.metadata.input)
+    module = torch.nn.Sequential(normalize, source.module[1]).eval()
+    example = torch.zeros(1, source.metadata.architecture.in_channels, *source.size)
     with torch.no_grad():
         exported = torch.export.export(module, (example,)).module()
         for node in exported.graph.nodes:

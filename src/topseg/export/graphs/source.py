@@ -1,12 +1,15 @@
-"""Network: what every writer of graphs is given."""
+"""Source: what every writer of graphs is given."""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
 
 from topseg.bundle.metadata import Metadata
 from topseg.core.geometry import Size
+from topseg.export.graphs.tracing import trace_onnx
 from topseg.runtimes.base import Runtime
 
 if TYPE_CHECKING:
@@ -15,8 +18,11 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "fp16", "int8"]
 
+Batch = NDArray[Any]
+"""Images (B, H, W, C) in the dtype of the model's input."""
 
-class Network:
+
+class Source:
     """A network on its way out of torch.
 
     Attributes:
@@ -50,6 +56,4 @@ class Network:
     @functools.cached_property
     def onnx(self) -> onnx.ModelProto:
         """The network as ONNX, float32: images -> logits (B, K, H/8, W/8)."""
-        from topseg.export.graphs.onnx import trace_onnx
-
         return trace_onnx(self.module, self.metadata.architecture.in_channels, "logits")
