@@ -401,7 +401,7 @@ def test_resume_auto_starts_and_goes_on(run: Run, recipe: Path, tmp_path: Path) 
     assert run(*words)[0] == 0
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*.safetensors")}
     code, out, _ = run(*words)
-    assert (code, "finished before; raise train.steps to go on" in out) == (0, True)
+    assert (code, "already finished; raise train.steps to continue" in out) == (0, True)
     assert {path: path.stat().st_mtime_ns for path in files} == files
     refused(run(*words, "train.steps=1"), "train.steps: got 1, but 2 steps are done")
     assert run(*words, "train.steps=3")[0] == 0

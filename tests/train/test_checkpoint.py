@@ -67,7 +67,7 @@ def test_prune_keeps_the_newest(tmp_path: Path) -> None:
 
 
 def test_nothing_was_written(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path, no_warning) is None
+    assert newest_checkpoint(tmp_path, no_warning) == (None, None)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.json", "metadata.json"])
@@ -83,7 +83,7 @@ def test_a_damaged_one_is_named_and_skipped(tmp_path: Path, file: str, damage: s
         flipped = bytes([data[half] ^ 1]) + data[half + 1 :]
         bad.write_bytes(data[:half] + (flipped if damage == "flip" else b""))
     warnings: list[str] = []
-    assert newest_checkpoint(tmp_path, warnings.append) == good
+    assert newest_checkpoint(tmp_path, warnings.append)[0] == good
     assert len(warnings) == 1
     assert str(bad.parent) in warnings[0]
 
@@ -128,3 +128,44 @@ def test_a_damaged_one_costs_steps_but_no_exactness(
     assert "step_00000006" in said
     assert "step_00000004" in said
     assert compare_runs(whole_run, run) == []
+
+
+def test_what_cannot_be_removed_stops_nothing(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS a file that somebody reads keeps its folder from being removed."""
+    real = shutil.rmtree
+
+    def rmtree(path: Path, ignore_errors: bool = False) -> None:
+        if not Path(path).name.endswith(".old.tmp"):
+            real(path, ignore_errors=ignore_errors)
+        elif not ignore_errors:
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    recipe = make_recipe(train={"save_every": 1, "eval_every": 2, "keep": 1, "keep_best": 2})
+    assert train(recipe, tmp_path / "run", device="cpu") == 0
+    steps = [p.name for p in (tmp_path / "run/checkpoints").glob("step_*")]
+    assert steps == ["step_00000006"]
+    monkeypatch.undo()
+    prune(tmp_path / "run", 1)
+    assert not list((tmp_path / "run").rglob("*.old.tmp"))
+
+
+def test_each_file_is_read_once_on_resume(
+    make_recipe: MakeRecipe, whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = tmp_path / "run", Path.open
+    shutil.copytree(whole_run, run)
+    opened: list[str] = []
+
+    def count(path: Path, *arguments: Any, **more: Any) -> Any:
+        if "checkpoints" in path.parts and (arguments or ("r",))[0].startswith("r"):
+            opened.append(f"{path.parent.name}/{path.name}")
+        return read(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", count)
+    train(make_recipe(), run, device="cpu", resume=True)
+    files = ["ema.safetensors", "metadata.json", "model.safetensors"]
+    files += ["optimizer.safetensors", "state.json"]
+    assert sorted(opened) == [f"step_00000006/{name}" for name in files]

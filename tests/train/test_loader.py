@@ -2,15 +2,23 @@
 
 import contextlib
 import multiprocessing
+import os
 import pickle
+import signal
+import time
 from collections.abc import Callable
+from typing import cast
 
+import pytest
 import torch
 
-from topseg.data.dataset import open_dataset
+from topseg.core.errors import InputError
+from topseg.data.dataset import Dataset, open_dataset
+from topseg.data.sample import Sample
 from topseg.recipe import Recipe
+from topseg.train import loader
 from topseg.train.distributed import World
-from topseg.train.loader import StepBatches, TensorBatch, load_batches
+from topseg.train.loader import StepBatches, StoppedError, TensorBatch, load_batches
 
 MakeRecipe = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -68,3 +76,50 @@ def test_processes_share_a_batch(make_recipe: MakeRecipe) -> None:
     names = [share.names for share in shares if isinstance(share, TensorBatch)]
     # The first parts of both processes are the first half of the batch.
     assert [names[0][0], names[1][0], names[0][1], names[1][1]] == whole.names
+
+
+class Stuck:
+    """A data set whose images never come, as on a mount that is gone."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> Sample:
+        time.sleep(3600)
+        raise AssertionError
+
+
+def test_a_signal_ends_the_wait_for_a_read_that_hangs(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "WAIT", 0.1)
+    recipe = make_recipe(train={"workers": 2})
+    stuck = StepBatches(cast(Dataset, Stuck()), recipe, World(0, 1, CPU))
+    before = set(multiprocessing.active_children())
+    stream = load_batches(stuck, 0, pin=False, stopping=lambda: True)
+    with pytest.raises(StoppedError, match="stopped while waiting for images"):
+        next(stream)
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_a_worker_that_dies_is_told(make_recipe: MakeRecipe) -> None:
+    class Dying(Stuck):
+        def __getitem__(self, index: int) -> Sample:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory is short
+            raise AssertionError
+
+    recipe = make_recipe(train={"workers": 1})
+    dying = StepBatches(cast(Dataset, Dying()), recipe, World(0, 1, CPU))
+    with pytest.raises(InputError, match=r"DataLoader worker.*--shm-size.*lower train.workers"):
+        next(load_batches(dying, 0, pin=False))
+
+
+def test_shared_memory_that_is_full_is_told(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensor: torch.Tensor) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)  # the workers are forked with it
+    with pytest.raises(InputError, match=r"unable to allocate shared memory.*--shm-size"):
+        next(load_batches(batches(make_recipe(train={"workers": 1})), 0, pin=False))

@@ -42,7 +42,7 @@ def test_a_signal_saves_and_stops(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", interrupted)
         assert train(make_recipe(), run, device="cpu") == code
-    assert "stopped after step 3; go on with --resume" in capsys.readouterr().out
+    assert "stopped after step 3; continue with --resume" in capsys.readouterr().out
     assert (run / "checkpoints" / "step_00000003").is_dir()
     # Step 3 is due for an evaluation, which had to wait.
     assert len((run / "log.jsonl").read_text().splitlines()) == 3

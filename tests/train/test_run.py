@@ -8,7 +8,11 @@ import pytest
 from PIL import Image
 
 from topseg.core.errors import InputError
+from topseg.core.files import read_json, write_json
+from topseg.core.locks import hold
+from topseg.inference.hub import open_model
 from topseg.recipe import Recipe
+from topseg.train.comparison import compare_runs
 from topseg.train.trainer import train
 
 MakeRecipe = Callable[..., Recipe]
@@ -97,3 +101,23 @@ def test_another_thread_count_is_a_warning(
     metadata.write_text(text.replace(old, sha256(state)))
     assert train(make_recipe(train={"steps": 7}), run, device="cpu", resume=True) == 0
     assert "the run had 5 threads, now 1" in capsys.readouterr().out
+
+
+def test_a_run_that_another_process_trains(make_recipe: MakeRecipe, run: Path) -> None:
+    with hold(run / ".lock", "", print):
+        refuse("in use by another process .*; wait until it ends", make_recipe(), run)
+        refuse("in use by another process", make_recipe(), run, resume=False)
+    assert train(make_recipe(), run, device="cpu", resume=True) == 0
+
+
+def test_metadata_of_schema_1_goes_on(make_recipe: MakeRecipe, run: Path, whole_run: Path) -> None:
+    """A checkpoint of version 0.1."""
+    shutil.rmtree(run / "checkpoints" / "step_00000006")
+    for path in run.rglob("metadata.json"):
+        tree = read_json(path)
+        model = tree.pop("architecture")
+        model |= model.pop("options")
+        write_json(path, tree | {"schema_version": 1, "model": model, "stride": 8})
+    assert open_model(run).metadata.architecture.options == {"pool": "adaptive"}
+    assert train(make_recipe(), run, device="cpu", resume=True) == 0
+    assert compare_runs(whole_run, run) == []

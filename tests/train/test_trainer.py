@@ -277,3 +277,30 @@ def test_compiled_and_deterministic_runs_are_the_same(
     assert calls == [True]
     assert not torch.are_deterministic_algorithms_enabled()
     assert compare_runs(whole_run, tmp_path / "run") == []
+
+
+def test_an_evaluation_that_fails_costs_no_step(
+    make_recipe: MakeRecipe, whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("topseg.train.trainer.validate", fail)
+    with pytest.raises(MemoryError):
+        train(make_recipe(), tmp_path / "run", device="cpu")
+    names = sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir())
+    assert names == ["step_00000002", "step_00000003"]  # the second before its evaluation
+    monkeypatch.undo()
+    assert train(make_recipe(), tmp_path / "run", device="cpu", resume=True) == 0
+    assert compare_runs(whole_run, tmp_path / "run") == []
+
+
+def test_less_patience_than_was_used_up_stops_at_once(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topseg.evaluation.metrics.Scores.miou", 0.5)  # the first is the best
+    rule = {"steps": 5, "eval_every": 1, "save_every": 5}
+    train(make_recipe(train=rule), tmp_path / "run")
+    shorter = {"steps": 9, "eval_every": 1, "save_every": 5, "early_stop": 2}
+    assert train(make_recipe(train=shorter), tmp_path / "run", resume=True) == 0
+    assert max(line["step"] for line in lines(tmp_path / "run")) == 5

@@ -14,7 +14,9 @@ from topseg.data.dataset import open_dataset
 from topseg.inference.hub import load, open_model
 from topseg.recipe import Recipe
 from topseg.runtimes.torch import open_torch
+from topseg.train import state
 from topseg.train.distributed import World
+from topseg.train.state import build_network
 from topseg.train.trainer import train
 from topseg.train.validation import draw_samples, validate
 
@@ -25,9 +27,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def tiny_run(make_recipe: MakeRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step of TopFormer-Tiny."""
-    from topseg.train import state
-    from topseg.train.state import build_network
-
     run = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "build_network", build_network)

@@ -7,6 +7,7 @@ second time. Every file is listed with its SHA-256 and checked before use.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 from topseg.bundle.metadata import Metadata, upgrade
@@ -36,25 +37,52 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         InputError: No metadata, a newer schema, a missing file, or bytes that changed.
     """
+    metadata = read_metadata(folder)
+    for name in metadata.files:
+        check_file(folder, metadata, name)
+    if metadata.weights not in metadata.files:
+        raise InputError(
+            f"{folder / METADATA}: files: the weights '{metadata.weights}' are not listed"
+        )
+    return Bundle(folder, metadata)
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """Read a folder's ``metadata.json`` alone; no other file is looked at.
+
+    Raises:
+        InputError: There is none, it is of a newer schema, or something in it is wrong.
+    """
     path = folder / METADATA
     if not path.is_file():
         raise InputError(f"{folder}: not a bundle: {METADATA} is missing")
     tree = read_json(path)
     if not isinstance(tree, dict):
         raise InputError(f"{path}: got a {type(tree).__name__}, expected a mapping")
-    metadata = build(Metadata, upgrade(tree, str(path)), str(path))
-    for name, digest in metadata.files.items():
-        file = folder / name
-        if not file.is_file():
-            raise InputError(f"{file}: missing, though {METADATA} lists it; get the bundle again")
-        if sha256(file) != digest:
-            raise InputError(
-                f"{file}: its bytes changed since {METADATA} was written (SHA-256 differs); "
-                "get the bundle again"
-            )
-    if metadata.weights not in metadata.files:
-        raise InputError(f"{path}: files does not list the weights '{metadata.weights}'")
-    return Bundle(folder, metadata)
+    return build(Metadata, upgrade(tree, str(path)), str(path))
+
+
+def check_file(folder: Path, metadata: Metadata, name: str, data: bytes | None = None) -> None:
+    """Compare a file of a bundle with the SHA-256 that its metadata lists.
+
+    Args:
+        folder: The bundle.
+        metadata: Of it.
+        name: A file that the metadata lists.
+        data: Its bytes, where they are read already.
+
+    Raises:
+        InputError: It is missing, or its bytes changed.
+    """
+    file = folder / name
+    if not file.is_file():
+        raise InputError(f"{file}: missing, though {METADATA} lists it; get the bundle again")
+    digest = sha256(file) if data is None else hashlib.sha256(data).hexdigest()
+    if digest != metadata.files[name]:
+        raise InputError(
+            f"{file}: its bytes changed since {METADATA} was written (SHA-256 differs); "
+            "get the bundle again"
+        )
 
 
 def graph_bytes(graph: Path) -> int:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from topseg.bundle.bundle import write_metadata
 from topseg.bundle.metadata import WEIGHTS, Metadata
-from topseg.train.checkpoint import Tensors, new_folder, remove, write_tensors
+from topseg.train.checkpoint import Tensors, discard, new_folder, write_tensors
 
 Entry = tuple[float, int]
 """(mIoU, step)"""
 
 
 def ranked(top: list[Entry], miou: float, step: int, keep: int) -> list[Entry]:
-    """Give the best evaluations with a new one among them, the best first.
+    """Return the best evaluations with a new one among them, the best first.
 
     Of equals the earlier is the better one; a mIoU that is no number is none.
     """
@@ -49,7 +49,7 @@ def keep_weights(
     if keep > 1:
         kept = {_folder(run, step) for _, step in top}
         for folder in set((run / "top").glob("step_*")) - kept:
-            remove(folder)
+            discard(folder)
 
 
 def _folder(run: Path, step: int) -> Path:

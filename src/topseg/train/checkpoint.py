@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -17,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from topseg.bundle.bundle import read_bundle, write_metadata
+from topseg.bundle.bundle import check_file, read_metadata, write_metadata
 from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
-from topseg.core.files import read_json, sync_folder
+from topseg.core.files import sync_folder
 
 STATE = "state.json"
 Tensors = Mapping[str, Tensor]
@@ -58,26 +59,40 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, metadata: Metadata) -> Pa
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint, every file checked against its SHA-256.
+    """Read a checkpoint; each file is read once and checked against its SHA-256.
 
     Raises:
         InputError: A file is missing or damaged.
     """
-    names = read_bundle(folder).metadata.files
-    state = read_json(folder / STATE)
-    files = [Path(name) for name in names if name.endswith(".safetensors")]
-    return Checkpoint({file.stem: load_file(folder / file) for file in files}, state)
+    metadata = read_metadata(folder)
+    if STATE not in metadata.files:
+        raise InputError(f"{folder}: not a checkpoint: {STATE} is missing")
+    tensors: dict[str, Tensors] = {}
+    state: dict[str, Any] = {}
+    for name in metadata.files:
+        try:
+            data = (folder / name).read_bytes()
+        except OSError as error:
+            raise InputError(f"{folder / name}: cannot be read ({error.strerror})") from None
+        check_file(folder, metadata, name, data)
+        if name == STATE:
+            state = json.loads(data)
+        elif name.endswith(".safetensors"):
+            tensors[Path(name).stem] = load(data)
+    return Checkpoint(tensors, state)
 
 
-def newest_checkpoint(run: Path, warn: Callable[[str], None]) -> Path | None:
-    """Find the newest good checkpoint of a run.
+def newest_checkpoint(
+    run: Path, warn: Callable[[str], None]
+) -> tuple[Path, Checkpoint] | tuple[None, None]:
+    """Find and read the newest good checkpoint of a run.
 
     Args:
         run: The run folder.
         warn: Told of each damaged one that is passed over.
 
     Returns:
-        Its folder, or None where none was ever written.
+        Its folder and what it holds; None, None where none was ever written.
 
     Raises:
         InputError: All are damaged.
@@ -85,8 +100,7 @@ def newest_checkpoint(run: Path, warn: Callable[[str], None]) -> Path | None:
     folders = sorted((run / "checkpoints").glob("step_*"), reverse=True)
     for folder in folders:
         try:
-            load_checkpoint(folder)
-            return folder
+            return folder, load_checkpoint(folder)
         except (InputError, OSError, ValueError, KeyError) as error:
             warn(f"skipping a damaged checkpoint: {error}")
     if folders:
@@ -94,13 +108,17 @@ def newest_checkpoint(run: Path, warn: Callable[[str], None]) -> Path | None:
             f"{run / 'checkpoints'}: all {len(folders)} checkpoints are damaged; "
             "get them back from a copy, or train into a new folder"
         )
-    return None
+    return None, None
 
 
 def prune(run: Path, keep: int) -> None:
-    """Remove all but the newest checkpoints, and what an interrupted write or removal left."""
+    """Remove all but the newest checkpoints, and what an interrupted write or removal left.
+
+    What cannot be removed now, such as a file on NFS that somebody has open, is tried again the
+    next time; no step depends on it.
+    """
     for folder in sorted((run / "checkpoints").glob("step_*"))[:-keep]:
-        remove(folder)
+        discard(folder)
     for place in (run, run / "checkpoints", run / "top"):
         for leftover in place.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -113,7 +131,7 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder that takes the place of ``folder`` when the block ends without an error.
+    """Make a hidden folder that takes the place of ``folder`` when the block ends without an error.
 
     Raises:
         InputError: It cannot be written.
@@ -141,9 +159,21 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder if that can be done now; no step depends on it."""
+    with contextlib.suppress(OSError):
+        remove(folder)
+
+
 def remove(folder: Path) -> None:
-    """Remove a folder without a moment at which half of it is seen under its name."""
-    hidden = folder.parent / f".{folder.name}.old.tmp"
-    shutil.rmtree(hidden, ignore_errors=True)
-    folder.rename(hidden)
-    shutil.rmtree(hidden)
+    """Remove a folder without a moment at which half of it is seen under its name.
+
+    What cannot be deleted stays under a hidden name, for :func:`prune` to try again.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    hidden = (folder.parent / f".{folder.name}.{number}.old.tmp" for number in itertools.count())
+    free = next(path for path in hidden if not path.exists())
+    folder.rename(free)
+    shutil.rmtree(free, ignore_errors=True)

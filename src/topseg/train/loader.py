@@ -7,7 +7,11 @@ they are on the device.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import contextlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, cast
 
 import cv2
@@ -24,6 +28,13 @@ from topseg.data.stream import batch_at, share
 from topseg.data.transforms import sized
 from topseg.recipe import Recipe
 from topseg.train.distributed import World
+
+WAIT = 2.0
+"""Seconds between looks at a signal while no batch comes."""
+
+
+class StoppedError(InputError):
+    """A signal asked to stop while the loader was waited for."""
 
 
 class TensorBatch(NamedTuple):
@@ -53,7 +64,7 @@ class StepBatches(torch.utils.data.Dataset[TensorBatch | InputError]):
         self.rank, self.size = world.rank, world.size
 
     def __getitem__(self, step: int) -> TensorBatch | InputError:
-        """Make the batch of a step, or give the error that the trainer shall raise.
+        """Make the batch of a step, or return the error that the trainer shall raise.
 
         (An exception that crosses processes would arrive with the worker's traceback in its text.)
         """
@@ -67,12 +78,17 @@ class StepBatches(torch.utils.data.Dataset[TensorBatch | InputError]):
             samples = [self._sample(*one) for part in parts for one in part]
         except InputError as error:
             return error
-        masks = np.stack([sample.mask for sample in samples])
-        return TensorBatch(
-            torch.from_numpy(np.stack([sample.image for sample in samples])),
-            torch.from_numpy(masks if masks.dtype == np.uint8 else masks.astype(np.int32)),
-            [sample.name for sample in samples],
-        )
+        images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+        truth = np.stack([sample.mask for sample in samples])
+        masks = torch.from_numpy(truth if truth.dtype == np.uint8 else truth.astype(np.int32))
+        if torch.utils.data.get_worker_info() is not None:
+            # Now and not by the queue, which would lose a batch that does not fit and say nothing.
+            try:
+                images.share_memory_()  # type: ignore[no-untyped-call]
+                masks.share_memory_()  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                return _no_memory(error)
+        return TensorBatch(images, masks, [sample.name for sample in samples])
 
     def _sample(self, index: int, seed: int) -> Sample:
         sample = self.dataset[index]
@@ -88,18 +104,23 @@ class StepBatches(torch.utils.data.Dataset[TensorBatch | InputError]):
         return sample
 
 
-def load_batches(batches: StepBatches, start: int, pin: bool) -> Generator[TensorBatch]:
-    """Give the batches of the steps from ``start`` on, in order.
+def load_batches(
+    batches: StepBatches, start: int, pin: bool, stopping: Callable[[], bool] = lambda: False
+) -> Generator[TensorBatch]:
+    """Yield the batches of the steps from ``start`` on, in order.
 
     Args:
         batches: All batches of the run.
         start: First step.
         pin: Put them in memory that a GPU copies from without waiting.
+        stopping: Whether a signal asked to stop; looked at while no batch comes.
 
     Raises:
-        InputError: An image or mask cannot be used.
+        InputError: An image or mask cannot be used, or a loader process is gone.
+        StoppedError: A signal came while no batch did.
     """
     train = batches.recipe.train
+    others = set(multiprocessing.active_children())
     loader = torch.utils.data.DataLoader(
         batches,
         batch_size=None,  # an item is a batch already
@@ -108,15 +129,69 @@ def load_batches(batches: StepBatches, start: int, pin: bool) -> Generator[Tenso
         collate_fn=_as_it_is,
         worker_init_fn=_start_worker,
         pin_memory=pin,
+        timeout=WAIT if train.workers else 0,
     )
-    for batch in loader:
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
+    stream = iter(loader)
+    workers = set(multiprocessing.active_children()) - others
+    try:
+        while (batch := _next(stream, stopping)) is not None:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+    finally:
+        # One may hang in a read for ever, and it leaves signals to its parent.
+        with _unwatched():
+            for worker in workers:
+                worker.kill()
+            for worker in workers:
+                worker.join(timeout=1)  # the kernel may hold one that reads from a lost mount
+            del stream
+
+
+@contextlib.contextmanager
+def _unwatched() -> Iterator[None]:
+    """Keep torch, which watches its workers, from raising where they are ended on purpose."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "SIGCHLD"):
+        yield
+        return
+    watcher = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, watcher or signal.SIG_DFL)
+
+
+def _next(
+    stream: Iterator[TensorBatch | InputError], stopping: Callable[[], bool]
+) -> TensorBatch | InputError | None:
+    """Wait for the next batch; None: there are no more."""
+    while True:
+        try:
+            return next(stream, None)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            if reason.startswith("DataLoader timed out"):
+                if stopping():
+                    raise StoppedError("train: stopped while waiting for images") from None
+            elif reason.startswith("DataLoader worker"):
+                return _no_memory(error)
+            else:
+                raise
+
+
+def _no_memory(error: RuntimeError) -> InputError:
+    """Explain a batch that did not fit, or a loader process that was ended for its memory."""
+    reason = str(error).partition("\n")[0]
+    return InputError(
+        f"train.workers: a loader process could not hand over its batch ({reason}); memory or "
+        "shared memory (/dev/shm) is full: give more to the container (docker run --shm-size=1g), "
+        "or lower train.workers (0 needs no shared memory)"
+    )
 
 
 def check_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """Find before the first step what is wrong with the batches to come.
+    """Check before the first step that the batches to come can be made and trained on.
 
     Raises:
         InputError: No images, a batch that cannot be shared out, or one that the network cannot be

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 
 from topseg.core.config import Tree, to_tree, to_yaml
 from topseg.core.errors import InputError
-from topseg.core.files import read_json, write_text
+from topseg.core.files import write_text
+from topseg.core.locks import hold
 from topseg.data.dataset import Dataset
 from topseg.recipe import Recipe, read_recipe
-from topseg.train.checkpoint import STATE, newest_checkpoint, prune
+from topseg.train.checkpoint import Checkpoint, newest_checkpoint, prune
 from topseg.train.distributed import World
 
 RECIPE = "recipe.yaml"
@@ -35,8 +37,24 @@ _FREE = frozenset(
 )
 
 
-def open_run(run: Path, recipe: Recipe, resume: bool, warn: Callable[[str], None]) -> Path | None:
-    """Make a run folder, or find the checkpoint at which to go on.
+@contextlib.contextmanager
+def hold_run(run: Path, resume: bool, warn: Callable[[str], None]) -> Iterator[None]:
+    """Hold a run folder, so that no other process trains in it while the block runs.
+
+    Raises:
+        InputError: Another process holds it, there is no run to resume, or the folder cannot be
+            written to.
+    """
+    if resume and not (run / RECIPE).is_file():
+        raise InputError(f"{run}: no run to resume ({RECIPE} is missing); start without --resume")
+    with hold(run / ".lock", "wait until it ends, or train into another --out", warn):
+        yield
+
+
+def open_run(
+    run: Path, recipe: Recipe, resume: bool, warn: Callable[[str], None]
+) -> tuple[Path, Checkpoint] | tuple[None, None]:
+    """Make a run folder, or find and read the checkpoint at which to go on.
 
     Args:
         run: The folder.
@@ -45,36 +63,32 @@ def open_run(run: Path, recipe: Recipe, resume: bool, warn: Callable[[str], None
         warn: Told of what the user should know.
 
     Returns:
-        The newest good checkpoint; None: start at step 0.
+        The newest good checkpoint and what it holds; None, None: start at step 0.
 
     Raises:
-        InputError: The folder holds a run and ``resume`` is not set; it holds none, another
-            recipe's or one of more steps and it is set; or it cannot be written.
+        InputError: The folder holds a run and ``resume`` is not set; it holds another recipe's or
+            one of more steps and it is set; or it cannot be written.
     """
     path = run / RECIPE
-    folder = None
+    found: tuple[Path, Checkpoint] | tuple[None, None] = (None, None)
     if not resume and (path.exists() or (run / "checkpoints").exists()):
         raise InputError(f"{run}: holds a run already; go on with --resume or give another --out")
     if resume:
-        if not path.is_file():
-            raise InputError(
-                f"{run}: no run to resume (no {RECIPE} in it); start one without --resume"
-            )
         _check_same(path, recipe)
-        folder = newest_checkpoint(run, warn)
-        if folder is None:
+        found = newest_checkpoint(run, warn)
+        if found[1] is None:
             warn(f"{run}: no checkpoint was written yet, starting at step 0")
         else:
-            _check_steps(run, read_json(folder / STATE)["step"], recipe.train.steps)
+            _check_steps(run, found[1].state["step"], recipe.train.steps)
         prune(run, recipe.train.keep)
         for leftover in run.glob(f".{RECIPE}.*"):
             leftover.unlink()
     write_text(path, to_yaml(recipe))
-    return folder
+    return found
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """Say which data a run is trained on, so that resuming on other data is noticed."""
+    """Describe the data that a run is trained on, so that resuming on other data is noticed."""
     names = "\n".join(dataset.name(i) for i in range(len(dataset)))
     return {
         "classes": dataset.labels.num_classes,
@@ -84,7 +98,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
 
 
 def check_data(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with other data: the order of the images would be another.
+    """Check that the data is the same: else the order of the images would be another.
 
     Raises:
         InputError: The data changed.
@@ -100,7 +114,7 @@ def check_data(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def describe_environment(world: World) -> dict[str, Any]:
-    """Say what a run is computed by, as far as it can change the last bits of the weights."""
+    """Describe what a run is computed by, as far as it can change the last bits of the weights."""
     return {
         "processes": world.size,
         "device": world.device.type,
@@ -121,7 +135,7 @@ def compare_environments(
 
 
 def _check_same(path: Path, recipe: Recipe) -> None:
-    """Refuse to go on by another recipe."""
+    """Check that a run goes on by its own recipe."""
     before, now = (_flat(to_tree(r)) for r in (read_recipe(path), recipe))
     keys = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     if changed := [key for key in keys if key not in _FREE]:

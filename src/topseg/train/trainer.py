@@ -26,10 +26,22 @@ from topseg.data.dataset import Dataset, open_dataset
 from topseg.models.normalize import Normalize
 from topseg.recipe import Recipe, num_classes_of
 from topseg.train.best import keep_weights, ranked
-from topseg.train.checkpoint import load_checkpoint, prune, save_checkpoint
+from topseg.train.checkpoint import (
+    Checkpoint,
+    discard,
+    load_checkpoint,
+    prune,
+    save_checkpoint,
+)
 from topseg.train.determinism import determinism
 from topseg.train.distributed import World, join_world
-from topseg.train.loader import StepBatches, TensorBatch, check_batches, load_batches
+from topseg.train.loader import (
+    StepBatches,
+    StoppedError,
+    TensorBatch,
+    check_batches,
+    load_batches,
+)
 from topseg.train.log import Log
 from topseg.train.meter import Meter
 from topseg.train.objective import Objective, make_objective
@@ -39,6 +51,7 @@ from topseg.train.run import (
     compare_environments,
     describe_data,
     describe_environment,
+    hold_run,
     open_run,
 )
 from topseg.train.schedule import learning_rate
@@ -77,23 +90,36 @@ def train(
             is not finite (the steps before it are saved).
     """
     makers = find_trackers(trackers)
-    with join_world(device) as world, StopSignal() as stop, determinism(recipe.train.deterministic):
+    with (
+        join_world(device) as world,
+        StopSignal() as stop,
+        determinism(recipe.train.deterministic),
+        contextlib.ExitStack() as held,
+    ):
         parts = prepare(recipe, world)
         state = parts.state
-        folder = world.first(lambda: open_run(out, recipe, resume, print))
+        checkpoint: Checkpoint | None = None
+
+        def open_folder() -> Path | None:
+            nonlocal checkpoint
+            held.enter_context(hold_run(out, resume, print))
+            folder, checkpoint = open_run(out, recipe, resume, print)
+            return folder
+
+        folder = world.first(open_folder)
         notes = {"data": describe_data(parts.data), "environment": describe_environment(world)}
         size = 0
         if folder is not None:
-            checkpoint = load_checkpoint(folder)
+            checkpoint = checkpoint or load_checkpoint(folder)  # the first process has it
             check_data(checkpoint.state["data"], notes["data"])
             state.restore(checkpoint)
             size = checkpoint.state["log_bytes"]
         told = [make(out, state.step, to_tree(recipe)) for make in makers if world.main]
         with Log(out, state.step, recipe.train.steps, size, world.main, told) as log:
-            if folder is not None and state.evaluated == recipe.train.steps:
-                log.say(f"{out}: finished before; raise train.steps to go on")
-            elif folder is not None:
-                log.say(f"{out}: going on after step {state.step}")
+            if checkpoint is not None and state.evaluated == recipe.train.steps:
+                log.say(f"{out}: already finished; raise train.steps to continue")
+            elif checkpoint is not None:
+                log.say(f"{out}: continuing after step {state.step}")
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
             return Trainer(recipe, out, world, parts, log, notes).run(stop)
 
@@ -146,30 +172,43 @@ class Trainer:
         self.saved = self.state.step
 
     def run(self, stop: StopSignal) -> int:
-        """Train until all steps are done or a signal asks to stop; give the exit code."""
+        """Train until all steps are done or a signal asks to stop; return the exit code."""
         config, state, meter = self.recipe.train, self.state, Meter()
         pin = self.world.device.type == "cuda"
         batches = StepBatches(self.data, self.recipe, self.world)
-        with contextlib.closing(load_batches(batches, state.step, pin)) as stream:
+        stream = load_batches(batches, state.step, pin, lambda: stop.code != 0)
+        with contextlib.closing(stream):
             while True:
                 stopping = self.world.any(stop.code != 0)
+                guard = None
                 if not stopping and self._due(config.eval_every) and state.evaluated != state.step:
+                    if self.saved != state.step:  # whatever befalls the evaluation, no step is lost
+                        guard = self._save()
                     stopping = not self._evaluate(stop)
-                ended = state.step == config.steps or state.stale == config.early_stop
+                patient = config.early_stop is None or state.stale < config.early_stop
+                ended = state.step == config.steps or not patient
                 due = stopping or ended or self._due(config.save_every)
                 if due and self.saved != state.step:
                     self._save()
-                    if self.world.main:
-                        prune(self.out, config.keep)
+                if self.world.main and due:
+                    prune(self.out, config.keep)
+                elif self.world.main and guard is not None:
+                    discard(guard)
                 if stopping:
-                    self.log.say(f"stopped after step {state.step}; go on with --resume")
-                    return stop.code or 143
+                    return self._stopped(stop)
                 if ended:
                     best = f", best mIoU {state.top[0][0]:.4f}" if state.top else ""
                     self.log.say(f"{self.out}: {state.step} steps done{best}")
                     return 0
-                with meter.waiting():
-                    batch = next(stream)
+                try:
+                    with meter.waiting():
+                        batch = next(stream)
+                except StoppedError:  # while a loader process hangs in a read
+                    if self.world.size > 1:
+                        raise
+                    if self.saved != state.step:
+                        self._save()
+                    return self._stopped(stop)
                 with meter.working(config.batch_size):
                     lr, norm = self.step(batch)
                 if self._due(config.log_every):
@@ -177,34 +216,53 @@ class Trainer:
                     self.log.step(state.step, values | {"grad_norm": norm} | meter.read())
                     state.losses.clear()
 
+    def _stopped(self, stop: StopSignal) -> int:
+        self.log.say(f"stopped after step {self.state.step}; continue with --resume")
+        return stop.code or 143
+
     def _due(self, every: int) -> bool:
         step = self.state.step
         return step > 0 and (step % every == 0 or step == self.recipe.train.steps)
 
     def step(self, batch: TensorBatch) -> tuple[float, float]:
-        """Make one step; give its learning rate and the norm of its gradient."""
+        """Make one step; return its learning rate and the norm of its gradient.
+
+        Raises:
+            InputError: The loss or the gradient is not finite; the steps before are saved.
+        """
         recipe, state, world, step = self.recipe, self.state, self.world, self.state.step
+        # The rate and the random numbers are functions of the step: a resumed run has the same.
         lr = learning_rate(step, recipe.train.steps, recipe.optim.lr, recipe.schedule)
         set_lr(state.optimizer, lr)
         seed_torch(recipe.seed, step, world.rank)
+
+        # The divisors of the loss are of the whole batch, over all parts and processes.
         images = batch.images.to(world.device, non_blocking=True)
         masks = batch.masks.to(world.device, non_blocking=True)
         counts = world.add(self.objective.count(masks))
+
+        # Forward and backward part by part; gradients add up.
         statistics = [buffer.clone() for buffer in state.learner.buffers()]
         loss = torch.zeros((), dtype=torch.float64, device=world.device)
         parts = [whole.chunk(recipe.train.accumulate) for whole in (images, masks)]
         for part, truth in zip(*parts, strict=True):
             loss += self._backward(part, truth, counts)
+
+        # Add over the processes, then clip what is the gradient of the whole batch.
         world.add(loss)
         world.add_all([p.grad for p in state.learner.parameters() if p.grad is not None])
         state.scaler.unscale_(state.optimizer)
         limit = recipe.optim.clip_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(state.learner.parameters(), limit))
+
+        # A step that is not finite leaves no trace: the statistics go back to what they were.
         # Too large a float16 gradient is no fault: the scaler skips the step and scales less.
         if not (loss.isfinite() and (math.isfinite(norm) or state.scaler.is_enabled())):
             for buffer, before in zip(state.learner.buffers(), statistics, strict=True):
                 buffer.copy_(before)
             raise self._diverged(batch.names)
+
+        # Move the weights, then what follows them: statistics and the average.
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad()
@@ -216,7 +274,7 @@ class Trainer:
         return lr, norm
 
     def _backward(self, images: Tensor, masks: Tensor, counts: Tensor) -> Tensor:
-        """Add a part's gradient; give its share of the loss."""
+        """Add a part's gradient; return its share of the loss."""
         dtype = _PRECISIONS[self.recipe.train.precision]
         with torch.autocast(self.world.device.type, dtype, enabled=dtype != torch.float32):
             logits = self.forward(self.normalize(images))
@@ -248,17 +306,19 @@ class Trainer:
                 self.log.picture(state.step, name, picture)
         return True
 
-    def _save(self) -> None:
-        """Write a checkpoint."""
+    def _save(self) -> Path | None:
+        """Write a checkpoint; return its folder in the first process."""
+        folder = None
         log_bytes = self.log.flush()
         if self.world.main:
             checkpoint = self.state.pack(log_bytes=log_bytes, **self.notes)
             weights = "model.safetensors" if self.state.ema is None else "ema.safetensors"
-            save_checkpoint(self.out, checkpoint, self.metadata(weights=weights))
+            folder = save_checkpoint(self.out, checkpoint, self.metadata(weights=weights))
         self.saved = self.state.step
+        return folder
 
     def _diverged(self, names: list[str]) -> InputError:
-        """Save the steps before the one that failed, and say what failed."""
+        """Save the steps before the one that failed, and return what failed."""
         step = self.state.step
         batch = ", ".join(name for share in self.world.gather(names) for name in share)
         if step > self.saved:
