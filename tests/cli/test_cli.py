@@ -337,7 +337,8 @@ def test_no_such_model(run: Run, tmp_path: Path) -> None:
 
 
 def test_folder_that_is_no_model(run: Run, data: Path, tmp_path: Path) -> None:
-    refused(run("predict", data, data / "images", "--out", tmp_path / "o"), "neither a bundle nor")
+    result = run("predict", data, data / "images", "--out", tmp_path / "o")
+    refused(result, "not a bundle (metadata.json is missing)")
 
 
 def test_damaged_weights(run: Run, finished: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Published: models by name. Ours are part of the package; those of others are downloaded.
+"""Models by name: those in the package, and those that others have published.
 
-A file of others is downloaded from its authors the first time its name is used. Scores are the
-authors' own, in per cent (PaddleSeg's TopFormer page).
+A published file is downloaded from its authors the first time its name is used. Scores are the
+authors' own, in percent (PaddleSeg's TopFormer page).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from topseg.runtimes.registry import open_runtime
 
 
 def open_model(model: str | Path, *, progress: Progress | None = None) -> Bundle:
-    """Find MODEL.
+    """Return the bundle that MODEL stands for.
 
     Args:
         model: A name (``topseg models`` lists them; what is not part of the package is downloaded
@@ -54,13 +54,13 @@ def _find(model: str | Path, progress: Progress | None) -> Bundle:
         return read_bundle(_newest(folder))
     if folder.is_dir():
         raise InputError(
-            f"{folder}: neither a bundle nor a run (no {METADATA}, no recipe.yaml in it); "
-            "give the folder that 'topseg train --out' or 'topseg export --out' wrote"
+            f"{folder}: not a bundle ({METADATA} is missing) and not a run (recipe.yaml is "
+            "missing); give the folder that 'topseg train --out' or 'topseg export --out' wrote"
         )
     if folder.exists():
         raise InputError(
             f"{folder}: got a file, expected a bundle, a run or a checkpoint folder; "
-            "bring foreign weights in by 'topseg convert weights'"
+            f"convert a weight file with 'topseg convert weights {folder} BUNDLE'"
         )
     name = did_you_mean(str(model), NAMES)
     raise InputError(
@@ -81,8 +81,8 @@ def load(
 
     Args:
         model: As for :func:`open_model`.
-        runtime: "onnx", "openvino", "torch", or "auto" for the first one that the bundle has a
-            graph for.
+        runtime: Name of an engine, or "auto"; see
+            :func:`topseg.runtimes.registry.open_runtime`.
         device: "auto", "cpu", "cuda".
         threads: CPU threads of the network and the tail; None leaves the runtime's default.
         progress: As for :func:`open_model`.
@@ -104,28 +104,33 @@ def load_workers(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> list[Predictor]:
-    """Open MODEL several times, for as many images at once; arguments as for :func:`load`.
+    """Open MODEL several times, to predict as many images at once.
 
     Args:
         model: As for :func:`open_model`.
-        workers: How many engines.
-        runtime: Which engine.
-        device: "auto", "cpu", "cuda".
+        workers: How many predictors, each with a runtime of its own.
+        runtime: As for :func:`load`.
+        device: As for :func:`load`.
         threads: CPU threads of each; None leaves the runtime's default.
         progress: As for :func:`open_model`.
+
+    Returns:
+        The predictors.
 
     Raises:
         InputError: No such model, runtime or device, or damaged files.
     """
     bundle = open_model(model, progress=progress)
-    engines = (
-        open_runtime(bundle, runtime, device=device, threads=threads) for _ in range(workers)
-    )
-    return [Predictor(engine, threads=threads or 1) for engine in engines]
+    return [
+        Predictor(
+            open_runtime(bundle, runtime, device=device, threads=threads), threads=threads or 1
+        )
+        for _ in range(workers)
+    ]
 
 
 def find_weights(weights: str | Path, *, progress: Progress | None = None) -> Path:
-    """Find a file of weights to train from.
+    """Return a file of weights to train from.
 
     Args:
         weights: A published name, a weight file, or MODEL.
@@ -141,11 +146,11 @@ def find_weights(weights: str | Path, *, progress: Progress | None = None) -> Pa
 
 
 def _published(model: Published, progress: Progress | None) -> Bundle:
-    """The bundle of a published model, made of its download the first time."""
+    """Return the bundle of a published model, made from its download the first time."""
     if model.classes is None:
         raise InputError(
-            f"{model.name}: a backbone without a head, which cannot predict; train from it with "
-            f"model.backbone_weights={model.name}"
+            f"{model.name}: a backbone without a head cannot predict; train from it with "
+            f"'topseg train RECIPE --out RUN model.backbone_weights={model.name}'"
         )
     folder = cache_folder() / "models" / model.name
     if (folder / METADATA).is_file():
@@ -155,7 +160,7 @@ def _published(model: Published, progress: Progress | None) -> Bundle:
         bundle = make_bundle(file, folder)
     except InputError as error:
         forget(file)
-        raise InputError(f"{model.url}: not the weights that were expected: {error}") from None
+        raise InputError(f"{model.url}: downloaded weights do not fit ({error})") from None
     metadata = dataclasses.replace(
         bundle.metadata,
         origin=model.url,
@@ -172,12 +177,12 @@ def _download(model: Published, progress: Progress | None) -> Path:
 
 
 def _newest(run: Path) -> Path:
-    """The best weights of a run, or its newest checkpoint."""
+    """Return the best weights of a run, or its newest checkpoint."""
     if (run / "best" / METADATA).is_file():
         return run / "best"
     steps = sorted(p for p in (run / "checkpoints").glob("step_*") if (p / METADATA).is_file())
     if not steps:
         raise InputError(
-            f"{run}: this run has no checkpoint yet; wait for its first one (train.save_every)"
+            f"{run}: no checkpoint yet; the first is written after train.save_every steps"
         )
     return steps[-1]

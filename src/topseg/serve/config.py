@@ -36,7 +36,7 @@ class ServeConfig:
     grpc_port: Port | None = 8001
     """gRPC port; 0 takes a free one, null turns gRPC off."""
     runtime: str = "auto"
-    """Engine: auto, onnx, openvino, torch ..."""
+    """Engine that runs the network, as for `--runtime` of the commands."""
     device: str = "auto"
     """Where the network runs: auto, cpu, cuda."""
     workers: Positive | None = None
