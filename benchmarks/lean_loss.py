@@ -9,7 +9,6 @@ minimum of all rounds counts. Needs torch.
 
 import argparse
 import json
-import math
 import resource
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
+import charts
 from topseg.evaluation.benchmark import describe_machine
 from topseg.losses.lean import implementations, upsampled_cross_entropy
 from topseg.models import create_model
@@ -66,48 +66,6 @@ def in_a_process(threads: int, *arguments: Any) -> dict[str, float]:
         [*command, "--one", json.dumps(arguments)], capture_output=True, text=True, check=True
     )
     return dict(json.loads(run.stdout))
-
-
-def curve(seconds: dict[str, list[float]]) -> str:
-    """Draw the loss and its gradient over CLASSES, both axes logarithmic, as SVG."""
-    width, height, left, bottom = 560, 340, 60, 40
-    logarithms = [math.log10(time) for times in seconds.values() for time in times]
-    top, low = math.ceil(max(logarithms)), math.floor(min(logarithms))
-
-    def across(classes: int) -> float:
-        return left + math.log(classes / CLASSES[0], CLASSES[-1] / CLASSES[0]) * (width - left - 90)
-
-    def down(power: float) -> float:
-        return 20 + (top - power) / (top - low) * (height - 20 - bottom)
-
-    text = 'font-family="sans-serif" font-size="12" fill="#888"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">',
-        f'<text x="{left}" y="12" {text}>seconds of the loss and its gradient</text>',
-    ]
-    for power in range(low, top + 1):
-        y = down(power)
-        parts += [
-            f'<path d="M{left} {y:.0f}H{width - 90}" stroke="#8884"/>',
-            f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end" {text}>{10.0**power:g}</text>',
-        ]
-    for classes in CLASSES:
-        parts += [
-            f'<text x="{across(classes):.0f}" y="{height - 22}" text-anchor="middle" {text}>'
-            f"{classes}</text>"
-        ]
-    parts += [f'<text x="{width / 2 - 40:.0f}" y="{height - 4}" {text}>classes</text>']
-    for (method, times), color in zip(
-        seconds.items(), ("#c33", "#d80", "#28a", "#283"), strict=False
-    ):
-        places = [(across(c), down(math.log10(t))) for c, t in zip(CLASSES, times, strict=True)]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        parts += [
-            f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2"/>',
-            f'<text x="{width - 84}" y="{places[-1][1] + 4:.0f}" font-family="sans-serif" '
-            f'font-size="12" fill="{color}">{method}</text>',
-        ]
-    return "\n".join([*parts, "</svg>", ""])
 
 
 def main() -> None:
@@ -164,7 +122,10 @@ def main() -> None:
     print(text)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(text)
-    picture.write_text(curve(alone))
+    series = {method: (CLASSES, seconds) for method, seconds in alone.items()}
+    charts.lines(
+        picture, series, "classes", "seconds of the loss and its gradient", logarithmic=True
+    )
 
 
 if __name__ == "__main__":
