@@ -11,7 +11,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -49,8 +48,12 @@ MOVED = {
 """Former name -> name of today, both below ``topseg``."""
 
 
-class MovedFinder(MetaPathFinder, Loader):
-    """Finds a former name, and loads the module of today in its place."""
+class MovedFinder:
+    """Finds a former name, and loads the module of today in its place.
+
+    The import system asks for these methods only; the base classes of ``importlib.abc`` would cost
+    a fresh interpreter more than the rest of ``import topseg``.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -59,7 +62,7 @@ class MovedFinder(MetaPathFinder, Loader):
         package, _, former = name.partition(".")
         if package != "topseg" or former not in MOVED:
             return None
-        return ModuleSpec(name, self)
+        return ModuleSpec(name, self)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave it to the import system: :meth:`exec_module` puts another in its place."""

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from topseg.core.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
 
 @functools.cache
-def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+def _entry_points(kind: str) -> dict[str, EntryPoint]:
     """Return the installed entry points of ``topseg.KIND`` by name."""
-    return {point.name: point for point in importlib.metadata.entry_points(group=f"topseg.{kind}")}
+    from importlib.metadata import entry_points  # not needed by most commands, and not quick
+
+    return {point.name: point for point in entry_points(group=f"topseg.{kind}")}
 
 
 def known(kind: str, table: Mapping[str, object]) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ with it the engine, is imported when it is opened.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +60,9 @@ class Engine:
     @property
     def version(self) -> str:
         """Its distribution and version, such as "openvino 2026.4.1"."""
-        return f"{self.distribution} {importlib.metadata.version(self.distribution)}"
+        from importlib.metadata import version
+
+        return f"{self.distribution} {version(self.distribution)}"
 
     def takes(self, bundle: Bundle) -> bool:
         """Whether it can run a bundle on this kind of machine."""
