@@ -33,6 +33,8 @@ lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	find native examples tests -name '*.[ch]pp' -o -name '*.h' 2>/dev/null \
+	    | xargs $(BIN)/clang-format --dry-run --Werror --fallback-style=none
 
 bench: install
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
