@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from golden.fill import golden_model, make_input
+from spread import assert_within
 from topseg.models.fuse import fuse
 
 
@@ -17,6 +18,6 @@ def test_fused_logits_are_equal(size: str) -> None:
     fused = fuse(model.train())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     assert not any(module.training for module in fused.modules())
-    torch.testing.assert_close(fused(x), before, atol=1e-5, rtol=0)
+    assert_within(fused(x), before, 5e-5)  # seen: 4e-6
     assert model.training
     torch.testing.assert_close(model.eval()(x), before, atol=0, rtol=0)  # itself untouched

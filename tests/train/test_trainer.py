@@ -76,7 +76,8 @@ def test_the_seed_changes_a_run(whole_run: Path, make_recipe: MakeRecipe, tmp_pa
 def test_learns(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     settings = {"steps": 25, "augment": [], "ema": None, "eval_every": 25, "save_every": 25}
     train(make_recipe(train=settings, optim={"lr": 3e-3}), tmp_path / "run", device="cpu")
-    assert losses(tmp_path / "run")[-1] < 0.75 * losses(tmp_path / "run")[0]
+    first, *_, last = losses(tmp_path / "run")
+    assert last < 0.8 * first  # ten seeds: 0.28 to 0.62
 
 
 def test_tiny_stops_and_resumes(
