@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
-import requests
 
 from topseg.core.errors import InputError
 from topseg.core.files import sha256, write_text
+
+if TYPE_CHECKING:
+    import requests
 
 TIMEOUT = 30  # seconds without a byte
 _CHUNK = 1 << 16
@@ -29,7 +32,7 @@ def cache_folder() -> Path:
 
 
 def fetch(url: str, path: Path, *, offline: bool = False, progress: Progress | None = None) -> Path:
-    """Give the local copy of a file, downloading it where there is none yet.
+    """Return the local copy of a file, downloading it where there is none yet.
 
     Args:
         url: Where it is published.
@@ -59,6 +62,8 @@ def fetch(url: str, path: Path, *, offline: bool = False, progress: Progress | N
             f"{url}: not downloaded yet, and downloads are off (--offline); run once without it, "
             f"or put the file at {path}"
         )
+    import requests  # takes 0.1 s, and most files are there already
+
     partial = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +91,8 @@ def forget(path: Path) -> None:
 
 def _download(url: str, partial: Path, progress: Progress | None) -> None:
     """Append to ``partial`` until it is whole."""
+    import requests
+
     have = partial.stat().st_size if partial.is_file() else 0
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:

@@ -16,7 +16,6 @@ from topseg.bundle.downloads import Progress, cache_folder, fetch, forget
 from topseg.bundle.published import NAMES, PUBLISHED, SHIPPED, Published
 from topseg.core.errors import InputError, did_you_mean
 from topseg.inference.predict import Predictor
-from topseg.interop import make_bundle
 from topseg.runtimes.registry import open_runtime
 
 
@@ -155,6 +154,8 @@ def _published(model: Published, progress: Progress | None) -> Bundle:
     folder = cache_folder() / "models" / model.name
     if (folder / METADATA).is_file():
         return read_bundle(folder)
+    from topseg.interop import make_bundle  # only here, once for each model
+
     file = _download(model, progress)
     try:
         bundle = make_bundle(file, folder)
