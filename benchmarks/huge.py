@@ -44,7 +44,7 @@ PLACE = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_400_000, 0.1, 
 
 
 def write_mosaic(dataset: Dataset, path: Path, side: int) -> int:
-    """Write a GeoTIFF of side x side pixels, row by row of images; give the hole's side."""
+    """Write a GeoTIFF of side x side pixels, row by row of images; return the hole's side."""
     rng = np.random.default_rng(0)
     hole = side // 10
     profile = {"height": side, "width": side, "count": 3, "dtype": "uint8", "nodata": 0}
@@ -65,7 +65,7 @@ def write_mosaic(dataset: Dataset, path: Path, side: int) -> int:
 
 
 def run(words: Sequence[str], strips: Path | None = None, stop_at: int = 0) -> tuple[float, float]:
-    """Run ``topseg``, killed when there are so many strips; give seconds and peak MiB (Linux).
+    """Run ``topseg``, killed when there are so many strips; return seconds and peak MiB (Linux).
 
     The peak is the kernel's own mark of the process's memory (VmHWM). What ``wait4`` gives would
     be no less than the peak of this script, from which the process was forked.
@@ -111,7 +111,7 @@ def measure_huge(dataset: Dataset, model: str, runtime: str, side: int, tile: in
             )
     rows = {
         "peak memory of the process (all of it)": f"**{memory:.0f} MiB**",
-        "time": f"{seconds:.0f} s, {1000 * seconds / height**2:.0f} ms a tile",
+        "time": f"{seconds:.0f} s, {1000 * seconds / height**2:.0f} ms per tile",
         "with `--context image` (torch)": f"{context[1]:.0f} MiB, {context[0]:.0f} s",
         "killed at half (SIGKILL), started again": f"the rest took {rest:.0f} s",
         "its file beside the one made at a stretch": "equal bit by bit" if same else "**differs**",

@@ -3,7 +3,7 @@
     python benchmarks/lean_loss.py [--threads 2] [--rounds 3] [--batch 4] [--size 512]
 
 A step is the network's forward pass in training mode, the loss and the backward pass. Every
-measurement has a process of its own, which tells its peak memory; the methods take turns, and the
+measurement has a process of its own, which reports its peak memory; the methods take turns, and the
 minimum of all rounds counts. Needs torch.
 """
 
@@ -38,7 +38,7 @@ def loss_of(method: str, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def measure(method: str, model: str, classes: int, batch: int, size: int) -> dict[str, float]:
-    """Give the seconds of a step (the second of two) and the peak memory in MiB.
+    """Return the seconds of a step (the second of two) and the peak memory in MiB.
 
     Without a model the logits are random and the step is the loss alone.
     """

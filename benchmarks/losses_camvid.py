@@ -55,7 +55,7 @@ DISTILLED = ("channel-wise distillation", "soft targets", "both")
 
 
 def run_one(out: Path, overrides: Sequence[str]) -> dict[str, float]:
-    """Train, or go on, or read what was trained; give the figures of the last evaluation."""
+    """Train, or go on, or read what was trained; return the figures of the last evaluation."""
     recipe = read_recipe(RECIPE, overrides)
     if not (out / "done.json").exists():
         start = time.perf_counter()
@@ -125,7 +125,7 @@ def main() -> None:
         folder = given.out / "".join(c if c.isalnum() else "_" for c in name)
         try:
             found = run_one(folder, [*common, *ROWS[name], *more])
-        except InputError as error:  # say so, and go on with the others
+        except InputError as error:  # report it, and go on with the others
             lines.append(f"| {name} | {str(error).splitlines()[0]} | | | | |")
             continue
         lines.append(row(name, found, base))
@@ -134,7 +134,7 @@ def main() -> None:
         "",
         "CamVid val, 101 images of 480x360; mIoU and accuracy in percent after "
         f"{given.steps} steps of {given.batch} crops, one run a row. The {given.seeds} seeds of "
-        f"the first row lie {spread:.2f} points apart: smaller changes say nothing. The loss on "
+        f"the first row lie {spread:.2f} points apart: smaller changes mean nothing. The loss on "
         "val is plain cross-entropy, whatever the row trains with.",
     ]
     write_result("losses_camvid", "Losses and distillation on a short budget", "\n".join(lines))

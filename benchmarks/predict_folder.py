@@ -31,7 +31,7 @@ def resident() -> float:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over the folder, times in seconds an image."""
+    """One pass over the folder, times in seconds per image."""
 
     wall: float
     cpu: float
@@ -83,8 +83,8 @@ def main() -> None:
                 f"{early:.0f} | {late:.0f} |"
             )
     head = (
-        f"| engine | one worker, images/s | its CPU, ms an image | what {workers} cores allow, "
-        f"images/s | {workers} workers, images/s | their CPU, ms an image | reached | MiB after "
+        f"| engine | one worker, images/s | its CPU, ms per image | what {workers} cores allow, "
+        f"images/s | {workers} workers, images/s | their CPU, ms per image | reached | MiB after "
         f"{len(photos) // 4} images | MiB after {arguments.passes} passes |"
     )
     note = (

@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"Tiny, 150 classes, a 1280x960 JPEG, the network at short side 512; {given.workers} "
         f"workers of one thread, {CLIENTS} clients on the same machine.",
         "",
-        "| engine | CPU ms an image without a server | with | ratio | masks a second | "
+        "| engine | CPU ms per image without a server | with | ratio | masks per second | "
         "latency p50 (ms) | p99 |",
         "|---|---|---|---|---|---|---|",
     ]

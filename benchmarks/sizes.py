@@ -19,7 +19,7 @@ from topseg.models import VARIANTS
 
 REFERENCE = """\
 For orientation, the reference's own pipeline (PaddleSeg's `deploy/python/infer.py`, Tiny, a 683x512
-JPEG, one thread, Paddle Inference 2.6.2, measured elsewhere on a like machine): 966 ms an image
+JPEG, one thread, Paddle Inference 2.6.2, measured elsewhere on a like machine): 966 ms per image
 (minimum 806) with oneDNN off, 747 (690) as it comes, where oneDNN mis-fuses the attention and the
 masks are wrong (72.6 % of pixels agree). It gives masks at the network's size."""
 

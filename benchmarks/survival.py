@@ -4,7 +4,7 @@
 
 SIGKILL at random moments (checkpoints are written every few steps, so many fall inside a write),
 each time resumed with another number of loader processes; then SIGTERM to two processes under
-torchrun, resumed. ``topseg compare-runs`` says whether the ends are equal.
+torchrun, resumed. ``topseg compare-runs`` compares the ends.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def equal(folder: Path, a: str, b: str) -> bool:
 
 
 def kill_often(folder: Path, kills: int) -> int:
-    """Kill until ``kills`` hit a living run, then let it finish; give how many did."""
+    """Kill until ``kills`` hit a living run, then let it finish; return how many did."""
     rng, hit = random.Random(0), 0
     while True:
         resume = ["--resume"] if (folder / "killed" / "recipe.yaml").exists() else []
@@ -64,7 +64,7 @@ def kill_often(folder: Path, kills: int) -> int:
 
 
 def stop_two(folder: Path) -> int:
-    """SIGTERM to torchrun in the middle, then resume; give the step it was stopped at."""
+    """SIGTERM to torchrun in the middle, then resume; return the step it was stopped at."""
     run = start(folder, *TORCHRUN, *TRAIN, "--out", "stopped")
     while run.poll() is None and not (folder / "stopped/checkpoints/step_00000009").exists():
         time.sleep(0.1)

@@ -103,7 +103,7 @@ def methods() -> dict[str, tuple[Callable[[Floats, Size, int], Any], int]]:
 
 
 def measure(case: Case, seconds: float) -> tuple[dict[str, float], dict[str, int]]:
-    """Give the best time of every method, and the pixels where its mask is not torch's."""
+    """Return the best time of every method, and the pixels where its mask is not torch's."""
     best: dict[str, float] = {}
     different: dict[str, int] = {}
     spent = dict.fromkeys(methods(), 0.0)

@@ -120,7 +120,7 @@ def main() -> None:
     each = seconds / arguments.frames
     rows.append(f"| **all together** | {1000 * each:.1f} | **{1 / each:.1f}** |")
     notes = [
-        f"- CPU, all together: {1000 * cpu / arguments.frames:.1f} ms a frame. Others kept "
+        f"- CPU, all together: {1000 * cpu / arguments.frames:.1f} ms per frame. Others kept "
         f"{busy:.1f} processes busy when this began, on {os.cpu_count()} cores.",
         f"- {arguments.frames} frames of 1280x720 in, {written} out; {report.dropped} dropped, "
         f"latency {1000 * report.latency / report.frames:.0f} ms from decoded to encoded.",
@@ -129,7 +129,7 @@ def main() -> None:
         "end.",
         f"- {arguments.model} on {engine}, {arguments.threads} threads.",
     ]
-    body = "\n".join(["| stage | ms a frame | frames/s |", "|---|---|---|", *rows, "", *notes])
+    body = "\n".join(["| stage | ms per frame | frames/s |", "|---|---|---|", *rows, "", *notes])
     write_result("video", "A video of 1280x720", body)
 
 

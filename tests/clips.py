@@ -60,7 +60,7 @@ def write_clip(
 
 
 def picture(number: int, size: tuple[int, int] = (64, 96)) -> Any:
-    """Give the frame of a number, (H, W, 3) uint8 RGB."""
+    """Return the frame of a number, (H, W, 3) uint8 RGB."""
     image = np.zeros((*size, 3), np.uint8)
     image[:, : size[1] // 2, 0] = 255
     image[:, size[1] // 2 :, 2 - number % 2] = 255
@@ -74,5 +74,5 @@ def read_frames(path: Path) -> list[Any]:
 
 
 def read_times(path: Path) -> list[float]:
-    """Give the frames' times in seconds."""
+    """Return the frames' times in seconds."""
     return [frame.time for frame in read_frames(path)]

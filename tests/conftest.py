@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class FakeRuntime:
-    """Gives each 8x8 block the logits of a function of its mean colour.
+    """Maps each 8x8 block to logits, a function of its mean colour.
 
     By default a class's logit is minus the squared distance to the class's colour, so that a block
     painted in a class's colour is that class, wherever it lies and however the image is turned.

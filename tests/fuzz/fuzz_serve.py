@@ -163,7 +163,7 @@ def ask(port: int, request: bytes) -> tuple[str, bytes]:
 
 
 def post(image: bytes, query: bytes = b"") -> bytes:
-    """Give the request for an image's mask."""
+    """Return the request for an image's mask."""
     head = b"POST /segment%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     return head % (query, len(image)) + image
 

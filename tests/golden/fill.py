@@ -41,7 +41,7 @@ INPUTS = {
 
 
 def fill(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Give the golden value of one tensor by its PaddleSeg name."""
+    """Return the golden value of one tensor by its PaddleSeg name."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     rng = np.random.Generator(np.random.PCG64(seed))
     if name.endswith("._variance"):
@@ -54,7 +54,7 @@ def fill(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def make_input(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    """Give a golden input: normalised values, NCHW."""
+    """Return a golden input: normalised values, NCHW."""
     rng = np.random.Generator(np.random.PCG64(seed))
     return torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
 

@@ -37,7 +37,7 @@ def network_size(height: int, width: int, short: int = 512, longest: int = 2048)
 
 
 def number(value: np.float32) -> float | None:
-    """Give the shortest decimal that rounds to the float32; see above for NaN and infinity."""
+    """Return the shortest decimal that rounds to the float32; see above for NaN and infinity."""
     if np.isnan(value):
         return None
     return float(str(value)) if np.isfinite(value) else float(np.sign(value)) * 1e39

@@ -39,7 +39,7 @@ def make_service(monkeypatch: pytest.MonkeyPatch, fake: Bundle) -> Callable[...,
 
 @pytest.fixture
 def connect(make_service: Callable[..., Service]) -> Iterator[Callable[..., Any]]:
-    """Give clients of a service that runs until the test ends."""
+    """Yield clients of a service that runs until the test ends."""
     with ExitStack() as stack:
 
         def connect(service: Service | None = None, **settings: Any) -> TestClient:

@@ -33,7 +33,7 @@ DEADLY = (7, 77, 177)
 
 
 class ColorRuntime:
-    """Gives each 8x8 block its mean red, green and blue as logits."""
+    """Maps each 8x8 block to its mean red, green and blue as logits."""
 
     engine = "colors"
 

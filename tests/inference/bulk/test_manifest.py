@@ -55,7 +55,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _run(predictor: Predictor, folder: Path, out: Path, **more: Any) -> tuple[Summary, int]:
-    """Give the summary, and how many images the network saw."""
+    """Return the summary, and how many images the network saw."""
     predictor.runtime.seen.clear()  # type: ignore[attr-defined]
     summary = predict_files(Threads([predictor]), [folder], out, **more)
     return summary, len(predictor.runtime.seen)  # type: ignore[attr-defined]
