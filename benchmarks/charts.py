@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -28,9 +29,10 @@ def lines(
         title: What the values are, with their unit.
         logarithmic: Both axes.
     """
-    settings = {"svg.hashsalt": "topseg", "svg.fonttype": "none", "font.family": "sans-serif"}
     colors = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    with pyplot.rc_context({**settings, **dict.fromkeys(colors, GREY)}):
+    settings: dict[Any, str] = dict.fromkeys(colors, GREY)
+    settings |= {"svg.hashsalt": "topseg", "svg.fonttype": "none", "font.family": "sans-serif"}
+    with pyplot.rc_context(settings):
         figure, axes = pyplot.subplots(figsize=(6.4, 3.8), layout="constrained")
         for (name, (places, values)), color in zip(series.items(), COLORS, strict=False):
             axes.plot(places, values, color=color, linewidth=2)
