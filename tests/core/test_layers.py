@@ -17,9 +17,9 @@ ROOT = Path(topseg.__file__).parent
 FLOORS = [  # from the ground up; a module may import its own package and lower floors
     {"core"},
     {"media"},
-    {"bundle", "losses"},
+    {"bundle"},
     {"data", "models"},
-    {"interop"},
+    {"interop", "losses"},
     {"recipe", "synthetic"},
     {"runtimes"},
     {"inference"},

@@ -17,15 +17,14 @@ from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.data.transforms import Distort, Flip, PadCrop, RandomScale, Resize, StepScale
 from topseg.interop.paddleseg import is_paddleseg, translate
+from topseg.losses import CrossEntropy, Ohem
 from topseg.recipe import (
-    CrossEntropyConfig,
     OptimConfig,
     Recipe,
     ScheduleConfig,
     read_data,
     read_recipe,
 )
-from topseg.recipe.loss import OhemConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NORMALIZE = "{type: Normalize, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}"
@@ -256,16 +255,16 @@ def test_optimizers_and_schedules(make: Callable[..., Path]) -> None:
 def test_losses(make: Callable[..., Path]) -> None:
     weights = ", ".join(["2"] * 150)
     more = f"loss: {{types: [{{type: CrossEntropyLoss, weight: [{weights}]}}], coef: [0.5]}}"
-    assert changed(make, more).loss == (CrossEntropyConfig(weight=0.5, class_weights=(2.0,) * 150),)
+    assert changed(make, more).loss == (CrossEntropy(weight=0.5, class_weights=(2.0,) * 150),)
     every = "{type: CrossEntropyLoss, avg_non_ignore: False, ignore_index: 255}"
     mixed = f"{{type: MixedLoss, losses: [{every}, {{type: CrossEntropyLoss}}], coef: [0.8, 0.2]}}"
     assert changed(make, f"loss: {{types: [{mixed}], coef: [2]}}").loss == (
-        CrossEntropyConfig(weight=1.6, mean_over="all"),
-        CrossEntropyConfig(weight=0.4),
+        CrossEntropy(weight=1.6, mean_over="all"),
+        CrossEntropy(weight=0.4),
     )
     hard = "type: CrossEntropyLoss, top_k_percent_pixels: 0.2"
     ohem = changed(make, f"loss: {{types: [{{{hard}}}], coef: [1]}}").loss
-    assert ohem == (OhemConfig(fraction=0.2),)
+    assert ohem == (Ohem(fraction=0.2),)
     with pytest.raises(InputError, match=r"weight.*which pixels are hard"):
         changed(make, f"loss: {{types: [{{{hard}, weight: [{weights}]}}], coef: [1]}}")
 

@@ -13,8 +13,12 @@ IGNORE = 255
 @pytest.mark.parametrize("weighted", [False, True])
 def test_label_smoothing_is_torchs(weighted: bool, logits: Tensor, masks: Tensor, K: int) -> None:
     weights = 0.5 + 0.3 * torch.arange(K) if weighted else None
-    terms = [CrossEntropy(IGNORE, class_weights=weights, label_smoothing=0.1)]
-    loss = total_loss(terms, logits, masks, count_all(terms, masks))
+    terms = [
+        CrossEntropy(
+            class_weights=None if weights is None else weights.tolist(), label_smoothing=0.1
+        )
+    ]
+    loss = total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
     expected = F.cross_entropy(
         F.interpolate(logits.double(), masks.shape[1:], mode="bilinear"),
         masks.long(),

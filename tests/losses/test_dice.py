@@ -12,8 +12,8 @@ pytestmark = pytest.mark.usefixtures("band")
 
 
 def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
-    terms = [Dice(IGNORE)]
-    return total_loss(terms, logits, masks, count_all(terms, masks))
+    terms = [Dice()]
+    return total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
 
 
 def test_equals_the_formula(logits: Tensor, masks: Tensor, K: int) -> None:
@@ -46,8 +46,10 @@ def test_nothing_labelled_gives_zero(logits: Tensor, masks: Tensor) -> None:
 
 
 def test_parts_count_by_their_images(logits: Tensor, masks: Tensor) -> None:
-    terms = [Dice(IGNORE)]
-    counts = count_all(terms, masks)
-    parts = [total_loss(terms, logits[i], masks[i], counts) for i in (slice(1), slice(1, 3))]
+    terms = [Dice()]
+    counts = count_all(terms, masks, IGNORE)
+    parts = [
+        total_loss(terms, logits[i], masks[i], IGNORE, counts) for i in (slice(1), slice(1, 3))
+    ]
     ones = [loss_of(logits[i], masks[i]) for i in (slice(1), slice(1, 3))]
     assert sum(parts).item() == pytest.approx((ones[0].item() + 2 * ones[1].item()) / 3)

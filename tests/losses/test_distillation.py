@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from topseg.losses import channel_wise, soft_targets
+from topseg.losses.distillation import channel_wise, soft_targets
 
 T = 4.0
 

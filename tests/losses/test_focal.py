@@ -17,8 +17,8 @@ def test_equals_the_formula(
     gamma: float, weighted: bool, logits: Tensor, masks: Tensor, K: int
 ) -> None:
     alpha = 0.5 + 0.3 * torch.arange(K) if weighted else torch.ones(K)
-    terms = [Focal(IGNORE, gamma=gamma, class_weights=alpha if weighted else None)]
-    loss = total_loss(terms, logits, masks, count_all(terms, masks))
+    terms = [Focal(gamma=gamma, class_weights=alpha.tolist() if weighted else None)]
+    loss = total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
     large = F.interpolate(logits.double(), masks.shape[1:], mode="bilinear").movedim(1, -1)
     known = masks != IGNORE
     truth = masks[known].long()
@@ -32,14 +32,14 @@ def test_equals_the_formula(
 
 
 def test_gamma_zero_is_cross_entropy(logits: Tensor, masks: Tensor, K: int) -> None:
-    focal, plain = Focal(IGNORE, gamma=0).sum(logits, masks), CrossEntropy(IGNORE)
-    assert focal.item() == pytest.approx(plain.sum(logits, masks).item(), rel=1e-6)
+    focal, plain = Focal(gamma=0).sum(logits, masks, IGNORE), CrossEntropy()
+    assert focal.item() == pytest.approx(plain.sum(logits, masks, IGNORE).item(), rel=1e-6)
 
 
 def test_parts_add_up(logits: Tensor, masks: Tensor, K: int) -> None:
-    term = Focal(IGNORE)
-    whole = term.sum(logits, masks)
-    parts = term.sum(logits[:1], masks[:1]) + term.sum(logits[1:], masks[1:])
+    term = Focal()
+    whole = term.sum(logits, masks, IGNORE)
+    parts = term.sum(logits[:1], masks[:1], IGNORE) + term.sum(logits[1:], masks[1:], IGNORE)
     assert parts.item() == pytest.approx(whole.item(), rel=1e-9)
 
 
@@ -49,7 +49,7 @@ def test_sure_and_wrong_pixels_have_a_gradient(K: int) -> None:
     logits[0, 0] = 200
     logits.requires_grad_()
     masks = torch.tensor([[[0, 1]]])
-    Focal(IGNORE).sum(logits, masks).backward()
+    Focal().sum(logits, masks, IGNORE).backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert logits.grad[0, 0] > 0.9
@@ -57,8 +57,8 @@ def test_sure_and_wrong_pixels_have_a_gradient(K: int) -> None:
 
 def test_nothing_labelled_gives_zero(logits: Tensor, masks: Tensor, K: int) -> None:
     masks[:] = IGNORE
-    terms = [Focal(IGNORE)]
-    loss = total_loss(terms, logits, masks, count_all(terms, masks))
+    terms = [Focal()]
+    loss = total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == 0
     assert not gradient.any()

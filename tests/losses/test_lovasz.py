@@ -13,8 +13,8 @@ IGNORE = 255
 
 
 def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
-    terms = [Lovasz(IGNORE)]
-    return total_loss(terms, logits, masks, count_all(terms, masks))
+    terms = [Lovasz()]
+    return total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
 
 
 def jaccard_loss(truth: set[int], wrong: set[int]) -> float:

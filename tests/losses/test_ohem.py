@@ -19,7 +19,7 @@ def pixels(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check(term: Ohem, logits: Tensor, masks: Tensor, expected: Tensor) -> None:
-    loss = total_loss([term], logits, masks, count_all([term], masks))
+    loss = total_loss([term], logits, masks, IGNORE, count_all([term], masks, IGNORE))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, logits)
     (expected_gradient,) = torch.autograd.grad(expected, logits)
@@ -29,19 +29,19 @@ def check(term: Ohem, logits: Tensor, masks: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("threshold", [0.3, 0.9])
 def test_by_threshold(threshold: float, logits: Tensor, masks: Tensor, K: int) -> None:
     losses, shares = pixels(logits, masks)
-    term = Ohem(IGNORE, threshold=threshold, min_kept=1)
+    term = Ohem(threshold=threshold, min_kept=1)
     check(term, logits, masks, losses[shares < threshold].mean())
 
 
 def test_keeps_so_many_an_image(logits: Tensor, masks: Tensor, K: int) -> None:
     losses, _ = pixels(logits, masks)
-    term = Ohem(IGNORE, threshold=1e-9, min_kept=100)
+    term = Ohem(threshold=1e-9, min_kept=100)
     check(term, logits, masks, losses.topk(300).values.mean())
 
 
 def test_keeps_no_more_than_there_are(logits: Tensor, masks: Tensor, K: int) -> None:
     losses, _ = pixels(logits, masks)
-    check(Ohem(IGNORE, threshold=1e-9, min_kept=10**6), logits, masks, losses.mean())
+    check(Ohem(threshold=1e-9, min_kept=10**6), logits, masks, losses.mean())
 
 
 @pytest.mark.parametrize("fraction", [0.1, 1.0])
@@ -52,7 +52,7 @@ def test_by_fraction_is_the_references(
     losses, _ = pixels(logits, masks)
     kept = int(fraction * masks.numel())
     check(
-        Ohem(IGNORE, fraction=fraction),
+        Ohem(fraction=fraction),
         logits,
         masks,
         losses.sort(descending=True).values[:kept].sum() / kept,
@@ -63,7 +63,7 @@ def test_class_weights_make_a_weighted_mean(logits: Tensor, masks: Tensor, K: in
     weights = 0.5 + 0.3 * torch.arange(K, dtype=torch.float64)
     losses, shares = pixels(logits, masks)
     weight = weights[masks[masks != IGNORE].long()]
-    term = Ohem(IGNORE, threshold=0.6, min_kept=1, class_weights=weights)
+    term = Ohem(threshold=0.6, min_kept=1, class_weights=weights.tolist())
     hard = shares < 0.6
     check(term, logits, masks, (losses * weight)[hard].sum() / weight[hard].sum())
 
@@ -71,4 +71,4 @@ def test_class_weights_make_a_weighted_mean(logits: Tensor, masks: Tensor, K: in
 @pytest.mark.parametrize("fraction", [None, 0.5])
 def test_nothing_labelled_gives_zero(fraction: float | None, logits: Tensor, K: int) -> None:
     masks = torch.full((3, 31, 45), IGNORE, dtype=torch.uint8)
-    check(Ohem(IGNORE, fraction=fraction), logits, masks, logits.sum() * 0)
+    check(Ohem(fraction=fraction), logits, masks, logits.sum() * 0)

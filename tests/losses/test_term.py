@@ -39,8 +39,8 @@ def test_equals_the_mean_over_labelled_pixels(
 ) -> None:
     masks = masks[:, -size[0] :, -size[1] :]
     logits.requires_grad_()
-    terms = [CrossEntropy(IGNORE, class_weights=weights)]
-    loss = total_loss(terms, logits, masks, count_all(terms, masks))
+    terms = [CrossEntropy(class_weights=None if weights is None else weights.tolist())]
+    loss = total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
     (gradient,) = torch.autograd.grad(loss, logits)
     expected = torch_mean(logits, masks, weights)
     (expected_gradient,) = torch.autograd.grad(expected, logits)
@@ -50,43 +50,43 @@ def test_equals_the_mean_over_labelled_pixels(
 
 def test_parts_add_up_to_the_batch(logits: Tensor, masks: Tensor) -> None:
     terms = [
-        CrossEntropy(IGNORE),
-        CrossEntropy(IGNORE, weight=0.3, class_weights=torch.full((K,), 1.5)),
+        CrossEntropy(),
+        CrossEntropy(weight=0.3, class_weights=(1.5,) * K),
     ]
-    counts = count_all(terms, masks)
-    whole = total_loss(terms, logits, masks, counts)
+    counts = count_all(terms, masks, IGNORE)
+    whole = total_loss(terms, logits, masks, IGNORE, counts)
     parts = [
-        total_loss(terms, part, mask, counts)
+        total_loss(terms, part, mask, IGNORE, counts)
         for part, mask in zip(logits.split([1, 3]), masks.split([1, 3]), strict=True)
     ]
     assert sum(parts).item() == pytest.approx(whole.item(), rel=1e-12)
     assert whole.item() == pytest.approx(1.3 * torch_mean(logits, masks).item(), rel=1e-6)
-    split = sum(count_all(terms, mask) for mask in masks.split(2))
+    split = sum(count_all(terms, mask, IGNORE) for mask in masks.split(2))
     torch.testing.assert_close(split, counts, rtol=0, atol=1e-9)
 
 
 def test_counts_are_of_labels_alone(masks: Tensor) -> None:
     labelled = int((masks != IGNORE).sum())
-    assert CrossEntropy(IGNORE).count(masks).item() == labelled
+    assert CrossEntropy().count(masks, IGNORE).item() == labelled
     first = int((masks == 0).sum())
-    weighted = CrossEntropy(IGNORE, class_weights=torch.tensor([2.0, 1.0, 1.0, 1.0, 1.0]))
-    assert weighted.count(masks).item() == labelled + first
+    weighted = CrossEntropy(class_weights=(2.0, 1.0, 1.0, 1.0, 1.0))
+    assert weighted.count(masks, IGNORE).item() == labelled + first
 
 
 def test_mean_over_all_pixels_is_the_official_codes(logits: Tensor, masks: Tensor) -> None:
     weights = torch.tensor([2.0, 1.0, 1.0, 1.0, 0.5])
-    terms = [CrossEntropy(IGNORE, mean_over="all", class_weights=weights)]
+    terms = [CrossEntropy(mean_over="all", class_weights=weights.tolist())]
     large = F.interpolate(logits, masks.shape[1:], mode="bilinear")
     pixels = F.cross_entropy(large, masks.long(), weights, ignore_index=IGNORE, reduction="none")
-    loss = total_loss(terms, logits, masks, count_all(terms, masks))
+    loss = total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
     assert loss.item() == pytest.approx(pixels.mean().item(), rel=1e-6)
 
 
 def test_nothing_labelled_gives_zero(logits: Tensor, masks: Tensor) -> None:
     logits.requires_grad_()
-    terms = [CrossEntropy(IGNORE)]
+    terms = [CrossEntropy()]
     masks[:] = IGNORE
-    loss = total_loss(terms, logits, masks, count_all(terms, masks))
+    loss = total_loss(terms, logits, masks, IGNORE, count_all(terms, masks, IGNORE))
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == 0
     assert not gradient.any()
@@ -97,7 +97,7 @@ def test_many_classes_and_half_precision(masks: Tensor) -> None:
     deep = masks.to(torch.int32) + 40
     deep[masks == IGNORE] = 65535
     with torch.autocast("cpu", torch.bfloat16):
-        loss = CrossEntropy(65535).sum(wide, deep)
+        loss = CrossEntropy().sum(wide, deep, 65535)
     loss.backward()
     large = F.interpolate(wide.detach().float(), (32, 48), mode="bilinear")
     expected = F.cross_entropy(large, deep.long(), ignore_index=65535, reduction="sum")
@@ -108,4 +108,4 @@ def test_many_classes_and_half_precision(masks: Tensor) -> None:
 
 def test_needs_no_gradient(logits: Tensor, masks: Tensor) -> None:
     with torch.no_grad():
-        assert not CrossEntropy(IGNORE).sum(logits, masks).requires_grad
+        assert not CrossEntropy().sum(logits, masks, IGNORE).requires_grad

@@ -17,7 +17,8 @@ from topseg.data.transforms import (
     StepScale,
     sized,
 )
-from topseg.recipe import CrossEntropyConfig, OptimConfig, Recipe, ScheduleConfig, read_recipe
+from topseg.losses import CrossEntropy
+from topseg.recipe import OptimConfig, Recipe, ScheduleConfig, read_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -86,7 +87,7 @@ def test_ade20k_is_paddlesegs() -> None:
     assert recipe.optim == OptimConfig(lr=0.0012, weight_decay=0.01, backbone_lr_mult=0.1)
     assert recipe.schedule == ScheduleConfig(warmup_steps=1500, warmup_lr=1e-6, power=1, end_lr=0)
     assert recipe.schedule.decay_from == "warmup"
-    assert recipe.loss == (CrossEntropyConfig(weight=1, mean_over="labelled"),)
+    assert recipe.loss == (CrossEntropy(weight=1, mean_over="labelled"),)
     assert recipe.resize == ResizeRule(short_side=512, max_long_side=2048, multiple=32, round="up")
     assert recipe.data.layout == "ade20k"
 
@@ -102,7 +103,7 @@ def test_ade20k_official_is_the_official_codes() -> None:
     )
     assert recipe.schedule.decay_from == "start"
     assert recipe.schedule.warmup_lr == pytest.approx(1e-6 * recipe.optim.lr)
-    assert recipe.loss == (CrossEntropyConfig(mean_over="all"),)
+    assert recipe.loss == (CrossEntropy(mean_over="all"),)
     assert recipe.optim == paddle.optim
     assert recipe.resize == paddle.resize
     assert recipe.data == paddle.data

@@ -40,15 +40,15 @@ def test_the_networks_own_logits_do_not_change(learner: Learner) -> None:
 
 
 def test_every_head_counts_by_its_factor() -> None:
-    terms = [CrossEntropy(255)]
-    objective = Objective(terms, 0.4, None)
+    terms = [CrossEntropy()]
+    objective = Objective(terms, 255, 0.4, None)
     generator = torch.Generator().manual_seed(0)
     logits = [torch.randn(2, 3, 64 // s, 64 // s, generator=generator) for s in (8, 16, 32)]
     masks = torch.randint(0, 3, (2, 64, 64), generator=generator)
     counts = objective.count(masks)
     assert counts.tolist() == [2 * 64 * 64, 2]
     share = objective.share(logits, torch.zeros(2, 64, 64, 3), masks, counts)
-    losses = [total_loss(terms, one, masks, counts[:1]).item() for one in logits]
+    losses = [total_loss(terms, one, masks, 255, counts[:1]).item() for one in logits]
     assert share.item() == pytest.approx(losses[0] + 0.4 * (losses[1] + losses[2]))
 
 

@@ -14,10 +14,10 @@ from topseg.core.config import build, to_tree
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet
 from topseg.inference.hub import load
-from topseg.losses import channel_wise, soft_targets
+from topseg.losses.distillation import channel_wise, soft_targets
 from topseg.models import create_model
 from topseg.recipe import ModelConfig, Recipe
-from topseg.recipe.loss import DistillConfig
+from topseg.recipe.distill import DistillConfig
 from topseg.train import state
 from topseg.train.checkpoint import write_tensors
 from topseg.train.comparison import compare_runs

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from topseg.bundle.bundle import read_bundle
 from topseg.core.errors import InputError
+from topseg.losses import CrossEntropy
 from topseg.models import create_model
-from topseg.recipe import CrossEntropyConfig, Recipe, read_recipe
+from topseg.recipe import Recipe, read_recipe
 from topseg.train.comparison import compare_runs
 from topseg.train.distributed import World
 from topseg.train.loader import check_batches
@@ -228,9 +229,7 @@ def test_starts_from_weights(make_recipe: MakeRecipe, tiny_weights: Path, tiny: 
 
 def test_class_weights_of_another_length(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = make_recipe()
-    recipe = Recipe(
-        **{**vars(recipe), "loss": (CrossEntropyConfig(class_weights=(1.0, 2.0, 3.0)),)}
-    )
+    recipe = Recipe(**{**vars(recipe), "loss": (CrossEntropy(class_weights=(1.0, 2.0, 3.0)),)})
     refuse("loss.class_weights: got 3 numbers, expected 2", recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

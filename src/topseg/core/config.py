@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from topseg.core.choice import PROBLEM, NamedSection, choices_in
 from topseg.core.errors import InputError, did_you_mean
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -165,6 +166,8 @@ def _explained(section: Any, indent: str) -> Iterator[str]:
         info = type(section).__pydantic_fields__[field.name]
         for line in (info.description or "").strip().splitlines():
             yield f"{indent}# {line.strip()}".rstrip()
+        for choice in choices_in(info.annotation, info.metadata):
+            yield from (f"{indent}#   {line}" for line in choice.lines())
         if dataclasses.is_dataclass(value):
             yield f"{indent}{field.name}:"
             yield from _explained(value, indent + "  ")
@@ -227,10 +230,8 @@ def _explain(cls: type, problem: Any) -> str:
         words = kind.replace("_", " ").replace("equal", "or equal to").replace("than or", "than or")
         bound = next(iter(context.values()))
         return f"{where}: {got}expected a number {words} {bound}".replace("than than", "than")
-    if kind.startswith("union_tag"):
-        tag = (context.get("tag") or "none given").strip("'")
-        known = [word.strip("' ") for word in context.get("expected_tags", "").split(",") if word]
-        return f"{where}: got name '{tag}'{did_you_mean(tag, known)}"
+    if kind == PROBLEM:
+        return f"{where}: {context['text']}"
     if kind == "value_error":  # a section's own check, which names its keys itself
         return str(context["error"])
     if kind == "too_short" and isinstance(problem["input"], list | tuple) and problem["input"]:
@@ -255,9 +256,11 @@ def _fields_at(cls: Any, location: Sequence[str | int]) -> list[str]:
             fields = getattr(candidate, "__pydantic_fields__", {})
             if part in fields:
                 nested += _dataclasses_in(fields[part].annotation)
+                nested += choices_in(fields[part].annotation, fields[part].metadata)
+            elif isinstance(candidate, NamedSection) and isinstance(part, str):
+                nested.append(candidate.find(part))
         candidates = nested or candidates
-    tagged = [c for c in candidates if location and _tag(c) == location[-1]]
-    return [name for c in tagged or candidates for name in getattr(c, "__pydantic_fields__", {})]
+    return [name for c in candidates for name in getattr(c, "__pydantic_fields__", {})]
 
 
 def _dataclasses_in(annotation: Any) -> list[Any]:
@@ -265,11 +268,6 @@ def _dataclasses_in(annotation: Any) -> list[Any]:
         return [annotation]
     arguments = getattr(annotation, "__args__", ()) or ()
     return [found for argument in arguments for found in _dataclasses_in(argument)]
-
-
-def _tag(cls: Any) -> Any:
-    field = getattr(cls, "__pydantic_fields__", {}).get("name")
-    return field.default if field is not None else None
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -6,44 +6,54 @@ The mean runs over pixels that have a class, as PaddleSeg's ``CrossEntropyLoss``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from pydantic.dataclasses import dataclass
 
-from topseg.losses.lean import upsampled_cross_entropy
-from topseg.losses.term import Loss, count_labelled
+from topseg.core.config import STRICT
+from topseg.core.ranges import Fraction, Positive
+from topseg.losses.term import ClassWeights, count_labelled, weight_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CrossEntropy(Loss):
-    """Cross-entropy, with label smoothing and class weights as torch defines them.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CrossEntropy:
+    """Cross-entropy."""
 
-    Attributes:
-        class_weights: (K,) a pixel counts as much as its class; None: all equal.
-        mean_over: Pixels that ``count`` counts: those with a class, each as much as its class
-            weighs, or simply "all".
-        label_smoothing: Share of the target's 1 that is spread over all classes.
-    """
-
-    class_weights: Tensor | None = None
+    name: Literal["cross_entropy"] = "cross_entropy"
+    weight: Positive = 1.0
+    """Factor of this term in the sum."""
+    class_weights: ClassWeights | None = None
+    """One factor per class; or a rule to count them by: median_frequency, sqrt_median_frequency,
+    inverse_log ('topseg weights DATA' prints them); null: all equal."""
     mean_over: Literal["labelled", "all"] = "labelled"
-    label_smoothing: float = 0.0
+    """Pixels that the mean runs over: those with a class, each as much as it weighs (PaddleSeg), or
+    'all' of them, so that sparsely labelled batches count less (official code)."""
+    label_smoothing: Fraction = 0.0
+    """Share of the true class's 1 that is spread over all classes."""
 
-    additive: ClassVar = True
+    additive: ClassVar[bool] = True
+    lean: ClassVar[bool] = True
 
-    def count(self, masks: Tensor) -> Tensor:  # noqa: D102
+    def count(self, masks: Tensor, ignore_index: int) -> Tensor:
+        """Count the pixels that the mean runs over."""
+        import torch
+
         if self.mean_over == "all":
             return torch.tensor(masks.numel(), dtype=torch.float64, device=masks.device)
-        return count_labelled(masks, self.ignore_index, self.class_weights)
+        return count_labelled(masks, ignore_index, self.class_weights)
 
-    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:  # noqa: D102
+    def sum(self, logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
+        """Add the cross-entropy of every pixel; smoothing and weights are as torch has them."""
+        from topseg.losses.lean import upsampled_cross_entropy
+
         total, _ = upsampled_cross_entropy(
             logits,
             masks,
-            ignore_index=self.ignore_index,
-            class_weights=self.class_weights,
+            ignore_index=ignore_index,
+            class_weights=weight_tensor(self.class_weights),
             label_smoothing=self.label_smoothing,
         )
         return total

@@ -8,25 +8,41 @@ https://arxiv.org/abs/1707.03237, and most segmentation frameworks have it).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from pydantic.dataclasses import dataclass
 
-from topseg.losses.bands import add_bands
-from topseg.losses.term import Loss
+from topseg.core.config import STRICT
+from topseg.core.ranges import Positive
+from topseg.losses.term import count_images
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Dice(Loss):
-    """Dice loss; each part of a batch is measured for itself."""
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Dice:
+    """Dice loss: one minus the overlap, the mean over classes."""
 
-    additive: ClassVar = False
+    name: Literal["dice"] = "dice"
+    weight: Positive = 1.0
+    """Factor of this term in the sum."""
 
-    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:  # noqa: D102
+    additive: ClassVar[bool] = False
+    lean: ClassVar[bool] = True
+
+    def count(self, masks: Tensor, ignore_index: int) -> Tensor:
+        """Count the images: each part of a batch is measured for itself."""
+        return count_images(masks)
+
+    def sum(self, logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
+        """Return the part's loss, times its images."""
+        import torch
+
+        from topseg.losses.bands import add_bands
+
         def band(large: Tensor, mask: Tensor) -> Tensor:
-            known = (mask != self.ignore_index).unsqueeze(1)  # (R, 1, W)
+            known = (mask != ignore_index).unsqueeze(1)  # (R, 1, W)
             truth = mask.long().unsqueeze(1).where(known, 0)
             shares = large.softmax(1) * known  # (R, K, W)
             own = torch.zeros_like(shares).scatter(1, truth, known.to(shares.dtype))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def channel_wise(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Give the channel-wise divergence (CWD, Shu et al., https://arxiv.org/abs/2011.13256).
+    """Return the channel-wise divergence (CWD, Shu et al., https://arxiv.org/abs/2011.13256).
 
     A class's logits become a distribution over the places of the image, so a student learns where a
     class is, whatever the other classes say; the divergence is the mean over classes.
@@ -29,7 +29,7 @@ def channel_wise(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 
 def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Give the divergence of the class distributions, the mean over places.
+    """Return the divergence of the class distributions, the mean over places.
 
     Args:
         student: (B, K, h, w) logits.

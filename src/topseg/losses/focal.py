@@ -6,37 +6,46 @@ https://arxiv.org/abs/1708.02002, by softmax); gamma 0 is cross-entropy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from pydantic.dataclasses import dataclass
 
-from topseg.losses.bands import add_bands
-from topseg.losses.term import Loss, count_labelled
+from topseg.core.config import STRICT
+from topseg.core.ranges import Factor, Positive
+from topseg.losses.term import ClassWeights, count_labelled, weight_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Focal(Loss):
-    """Focal loss, its mean over labelled pixels, each as much as its class weighs.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Focal:
+    """Focal loss: pixels count less, the surer the model is of their class."""
 
-    Attributes:
-        class_weights: (K,) the paper's alpha; None: all equal.
-        gamma: How fast sure pixels lose their weight.
-    """
+    name: Literal["focal"] = "focal"
+    weight: Positive = 1.0
+    """Factor of this term in the sum."""
+    class_weights: ClassWeights | None = None
+    """As for cross_entropy; the paper's alpha."""
+    gamma: Factor = 2.0
+    """How fast sure pixels lose their weight; 0 is cross-entropy."""
 
-    class_weights: Tensor | None = None
-    gamma: float = 2.0
+    additive: ClassVar[bool] = True
+    lean: ClassVar[bool] = True
 
-    additive: ClassVar = True
+    def count(self, masks: Tensor, ignore_index: int) -> Tensor:
+        """Count the labelled pixels, each as much as its class weighs."""
+        return count_labelled(masks, ignore_index, self.class_weights)
 
-    def count(self, masks: Tensor) -> Tensor:  # noqa: D102
-        return count_labelled(masks, self.ignore_index, self.class_weights)
+    def sum(self, logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
+        """Add the loss of every labelled pixel."""
+        from topseg.losses.bands import add_bands
 
-    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:  # noqa: D102
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        weights = weight_tensor(self.class_weights)
+        weights = None if weights is None else weights.to(logits.device)
 
         def band(large: Tensor, mask: Tensor) -> Tensor:
-            known = mask != self.ignore_index  # (R, W)
+            known = mask != ignore_index  # (R, W)
             truth = mask.long().where(known, 0)
             log_share = large.log_softmax(1).gather(1, truth.unsqueeze(1)).squeeze(1)
             loss = -((1 - log_share.exp()) ** self.gamma) * log_share * known

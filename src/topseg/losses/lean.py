@@ -147,7 +147,7 @@ class _Sum(torch.autograd.Function):
 
 @torch.no_grad()
 def _hard(job: _Job, logits: Tensor, mining: Mining) -> Tensor:
-    """Give the target with all but the hard pixels ignored."""
+    """Return the target with all but the hard pixels ignored."""
     losses = torch.empty(job.target.shape, device=logits.device)  # -log probability of the truth
     _run(job, _dense(logits), None, losses)
     labelled = job.target != job.ignore_index
@@ -167,7 +167,7 @@ def _dense(logits: Tensor) -> Tensor:
 def _run(
     job: _Job, logits: Tensor, gradient: Tensor | None, losses: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Give the sum and the count; write the gradient like logits and the losses (B, H, W)."""
+    """Return the sum and the count; write the gradient like logits and the losses (B, H, W)."""
     if job.implementation == "torch":
         return _by_bands(job, logits, gradient, losses)
     if job.implementation == "triton":
@@ -300,14 +300,14 @@ def _by_bands(
 
 
 def bilinear_matrix(n: int, N: int) -> tuple[Tensor, list[int]]:
-    """Give the matrix (N, n) that interpolates n samples to N, and the lower sample of each."""
+    """Return the matrix (N, n) that interpolates n samples to N, and the lower sample of each."""
     low, share = _places(n, N)
     share, one = share.unsqueeze(1), torch.eye(n)
     return one[low] * (1 - share) + one[(low + 1).clamp(max=n - 1)] * share, low.tolist()
 
 
 def _places(n: int, N: int) -> tuple[Tensor, Tensor]:
-    """Give the lower of the two samples that each of N pixels lies between, and the upper's share.
+    """Return the lower of the two samples that each of N pixels lies between, and the upper's share.
 
     Returns:
         (N,) int64 and (N,) float32.

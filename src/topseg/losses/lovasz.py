@@ -8,25 +8,39 @@ needs all pixels at once, so this loss holds the upsampled logits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from pydantic.dataclasses import dataclass
 
-from topseg.losses.term import Loss
+from topseg.core.config import STRICT
+from topseg.core.ranges import Positive
+from topseg.losses.term import count_images
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Lovasz(Loss):
-    """Lovász-softmax; each part of a batch is measured for itself."""
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Lovasz:
+    """Lovász-softmax: a convex surrogate of one minus the mean IoU."""
 
-    additive: ClassVar = False
-    lean: ClassVar = False
+    name: Literal["lovasz"] = "lovasz"
+    weight: Positive = 1.0
+    """Factor of this term in the sum."""
 
-    def sum(self, logits: Tensor, masks: Tensor) -> Tensor:  # noqa: D102
-        known = masks != self.ignore_index
+    additive: ClassVar[bool] = False
+    lean: ClassVar[bool] = False
+
+    def count(self, masks: Tensor, ignore_index: int) -> Tensor:
+        """Count the images: each part of a batch is measured for itself."""
+        return count_images(masks)
+
+    def sum(self, logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
+        """Return the part's loss, times its images."""
+        import torch
+        from torch.nn import functional as F
+
+        known = masks != ignore_index
         truth = masks[known].long()  # (P,)
         with torch.autocast(logits.device.type, enabled=False):
             large = F.interpolate(logits.float(), masks.shape[1:], mode="bilinear")
@@ -41,11 +55,13 @@ class Lovasz(Loss):
 
 
 def _steps(own: Tensor) -> Tensor:
-    """Give how much each further wrong pixel adds to the Jaccard loss: (P,) bool -> (P,) float64.
+    """Return how much each further wrong pixel adds to the Jaccard loss: (P,) -> (P,) float64.
 
     Args:
         own: Whether a pixel is of the class, the pixels in the order in which they become wrong.
     """
+    import torch
+
     hits = own.sum() - own.cumsum(0)
     union = own.sum() + (~own).cumsum(0)
     loss = 1 - hits.double() / union

@@ -29,16 +29,14 @@ from topseg.core.config import (
 )
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.geometry import ResizeRule
+from topseg.core.ranges import Fraction, Natural, Positive
 from topseg.data.dataset import DataConfig
 from topseg.data.transforms import Transform
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
+from topseg.losses import AnyLoss, CrossEntropy
 from topseg.models import find_variant
 from topseg.models.family import Family, Variant
-from topseg.recipe.loss import CrossEntropyConfig, DistillConfig, LossConfig
-
-Positive = Annotated[float, Field(gt=0)]
-Natural = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+from topseg.recipe.distill import DistillConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -206,8 +204,8 @@ class Recipe:
     """The optimizer."""
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     """The learning rate over time."""
-    loss: Annotated[tuple[LossConfig, ...], Field(min_length=1)] = (CrossEntropyConfig(),)
-    """The terms of the loss, added up: cross_entropy, ohem, focal, dice, lovasz."""
+    loss: Annotated[tuple[AnyLoss, ...], Field(min_length=1)] = (CrossEntropy(),)
+    """The terms of the loss, added up."""
     distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
     """A teacher to learn from as well."""
     resize: ResizeRule = dataclasses.field(default_factory=ResizeRule)

@@ -19,30 +19,40 @@ from topseg.losses.term import count_images
 from topseg.recipe import Recipe
 from topseg.train.distributed import World
 from topseg.train.teacher import Teacher
-from topseg.train.terms import make_loss
+from topseg.train.terms import fit_loss
 
 
 class Objective:
-    """Gives a part of the batch its share in the objective of the whole batch."""
+    """The share of a part of the batch in the objective of the whole batch."""
 
-    def __init__(self, terms: Sequence[Loss], aux_weight: float, teacher: Teacher | None) -> None:
+    def __init__(
+        self,
+        terms: Sequence[Loss],
+        ignore_index: int,
+        aux_weight: float,
+        teacher: Teacher | None,
+    ) -> None:
         """Put it together.
 
         Args:
             terms: T terms of the loss.
+            ignore_index: Value of mask pixels that do not count.
             aux_weight: Factor of each auxiliary head's loss.
             teacher: What to learn from beside the labels.
         """
-        self.terms, self.aux_weight, self.teacher = terms, aux_weight, teacher
+        self.terms, self.ignore_index = terms, ignore_index
+        self.aux_weight, self.teacher = aux_weight, teacher
 
     def count(self, masks: Tensor) -> Tensor:
-        """Give the divisors, (T + 1,) float64, to be added over parts and processes."""
-        return torch.cat([count_all(self.terms, masks), count_images(masks)[None]])
+        """Return the divisors, (T + 1,) float64, to be added over parts and processes."""
+        return torch.cat(
+            [count_all(self.terms, masks, self.ignore_index), count_images(masks)[None]]
+        )
 
     def share(
         self, logits: Sequence[Tensor], images: Tensor, masks: Tensor, counts: Tensor
     ) -> Tensor:
-        """Give the share of a part of the batch.
+        """Return the share of a part of the batch.
 
         Args:
             logits: Of the network, then of the auxiliary heads; (B, K, h, w) each.
@@ -54,9 +64,10 @@ class Objective:
             float64 scalar with a gradient.
         """
         own, *others = logits
-        total = total_loss(self.terms, own, masks, counts[:-1])
+        labels = masks, self.ignore_index, counts[:-1]
+        total = total_loss(self.terms, own, *labels)
         for other in others:
-            total = total + self.aux_weight * total_loss(self.terms, other, masks, counts[:-1])
+            total = total + self.aux_weight * total_loss(self.terms, other, *labels)
         if self.teacher is not None:
             total = total + self.teacher.distance(own, images) / counts[-1]
         return total
@@ -78,8 +89,8 @@ def make_objective(recipe: Recipe, labels: LabelSet, world: World) -> Objective:
     def weigh(rule: Rule) -> Sequence[float]:
         return world.first(lambda: class_weights(count_pixels(recipe.data), rule))
 
-    terms = [make_loss(config, labels, weigh) for config in recipe.loss]
+    terms = [fit_loss(term, labels, weigh) for term in recipe.loss]
     teacher = None
     if recipe.distill.teacher is not None:
         teacher = Teacher(recipe.distill, recipe.model, labels, world.device)
-    return Objective(terms, recipe.train.aux_weight, teacher)
+    return Objective(terms, labels.ignore_index, recipe.train.aux_weight, teacher)

@@ -20,10 +20,10 @@ from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.core.labels import LabelSet
 from topseg.inference.hub import open_model
-from topseg.losses import channel_wise, soft_targets
+from topseg.losses.distillation import channel_wise, soft_targets
 from topseg.models.normalize import Normalize
 from topseg.recipe import ModelConfig
-from topseg.recipe.loss import DistillConfig
+from topseg.recipe.distill import DistillConfig
 from topseg.runtimes.torch import open_torch
 
 

@@ -6,45 +6,35 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet
 from topseg.data.frequency import Rule
-from topseg.losses import CrossEntropy, Dice, Focal, Loss, Lovasz, Ohem
-from topseg.recipe.loss import ClassWeights, LossConfig
+from topseg.losses import Loss
 
 Weigh = Callable[[Rule], Sequence[float]]
 
-_TERMS: dict[str, Callable[..., Loss]] = {
-    "cross_entropy": CrossEntropy,
-    "dice": Dice,
-    "focal": Focal,
-    "lovasz": Lovasz,
-    "ohem": Ohem,
-}
 
-
-def make_loss(config: LossConfig, labels: LabelSet, weigh: Weigh) -> Loss:
-    """Build a term of the loss; it has the settings of its section, by the same names.
+def fit_loss(term: Loss, labels: LabelSet, weigh: Weigh) -> Loss:
+    """Put class weights in the place of the rule that counts them, and check their number.
 
     Args:
-        config: Its section.
+        term: A term of the loss, as the recipe has it.
         labels: The classes.
-        weigh: Gives the class weights by a rule.
+        weigh: Returns the class weights by a rule.
 
     Raises:
         InputError: Its settings do not fit the classes.
     """
-    settings: dict[str, Any] = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    make = _TERMS[settings.pop("name")]
-    wanted: ClassWeights | None = settings.get("class_weights")
-    if wanted is not None:
-        weights = weigh(wanted) if isinstance(wanted, str) else wanted
-        if len(weights) != labels.num_classes:
-            raise InputError(
-                f"loss.class_weights: got {len(weights)} numbers, expected {labels.num_classes}, "
-                "one a class"
-            )
-        settings["class_weights"] = torch.tensor(weights, dtype=torch.float32)
-    return make(labels.ignore_index, **settings)
+    weights = getattr(term, "class_weights", None)
+    if weights is None:
+        return term
+    if isinstance(weights, str):
+        section: Any = term
+        weights = tuple(weigh(weights))  # type: ignore[arg-type]
+        term = dataclasses.replace(section, class_weights=weights)
+    if len(weights) != labels.num_classes:
+        raise InputError(
+            f"loss.class_weights: got {len(weights)} numbers, expected {labels.num_classes}, "
+            "one per class"
+        )
+    return term

@@ -214,7 +214,7 @@ def _describe_loss(trainer: Trainer) -> Iterator[str]:
     images = recipe.train.batch_size // (recipe.train.accumulate * trainer.world.size)
     height, width = recipe.train.crop
     size = images * classes * height * width * 4 / 1e6
-    for config, term in zip(recipe.loss, trainer.objective.terms, strict=True):
+    for term in trainer.objective.terms:
         over = "over the whole batch"
         if not term.additive:
             over = f"over each part of {images} images by itself"
@@ -222,7 +222,7 @@ def _describe_loss(trainer: Trainer) -> Iterator[str]:
         if not term.lean:
             holds = f"not lean: holds {images} x {classes} x {height} x {width} values, {size:.0f} "
             holds += "MB, several times"
-        yield f"{term.weight:g} x {config.name}, {over}, {holds}"
+        yield f"{term.weight:g} x {term.name}, {over}, {holds}"
 
 
 def _state_bytes(trainer: Trainer) -> int:
