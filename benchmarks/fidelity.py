@@ -30,7 +30,8 @@ from golden.fill import INPUTS, fill, golden_model, make_input, paddle_name  # n
 from topseg.bundle.bundle import read_bundle  # noqa: E402
 from topseg.core.geometry import ResizeRule  # noqa: E402
 from topseg.data import colors  # noqa: E402
-from topseg.data.dataset import DataConfig, open_dataset  # noqa: E402
+from topseg.data.config import DataConfig  # noqa: E402
+from topseg.data.dataset import open_dataset  # noqa: E402
 from topseg.evaluation.metrics import ConfusionMatrix, Scores  # noqa: E402
 from topseg.evaluation.reference import reference_mask  # noqa: E402
 from topseg.inference.tta import Views  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 
 from topseg.core.errors import InputError
 from topseg.data.checking import Report, check
-from topseg.data.dataset import DataConfig
+from topseg.data.config import DataConfig
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -9,7 +9,9 @@ import pytest
 
 from topseg.core.errors import InputError
 from topseg.core.labels import default_palette, standard_set
-from topseg.data.dataset import DataConfig, label_set, open_dataset
+from topseg.data.classes import label_set
+from topseg.data.config import DataConfig
+from topseg.data.dataset import open_dataset
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")

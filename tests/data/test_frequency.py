@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from topseg.data.dataset import DataConfig
+from topseg.data.config import DataConfig
 from topseg.data.frequency import (
     Frequency,
     class_weights,

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from topseg.core.errors import InputError
-from topseg.data.dataset import DataConfig, Split, find_pairs, open_dataset
+from topseg.data.config import DataConfig
+from topseg.data.dataset import find_pairs, open_dataset
+from topseg.data.layouts.layout import Split
 
 
 def found(tree: Any, layout: str, split: Split = "train", **config: Any) -> list[tuple[str, str]]:

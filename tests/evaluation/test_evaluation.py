@@ -12,7 +12,8 @@ from PIL import Image
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, standard_set
-from topseg.data.dataset import DataConfig, Dataset, open_dataset
+from topseg.data.config import DataConfig
+from topseg.data.dataset import Dataset, open_dataset
 from topseg.data.sample import Sample
 from topseg.evaluation.evaluate import evaluate
 from topseg.inference.predict import Predictor

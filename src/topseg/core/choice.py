@@ -24,7 +24,7 @@ PROBLEM = "choice"
 
 @dataclass(frozen=True, eq=False)
 class NamedRecord:
-    """Type of a text that names a record: ``Annotated[str, NamedRecord("layouts", TABLE, Layout)]``.
+    """Type of a text that names a record: ``Annotated[str, NamedRecord(kind, TABLE, Layout)]``.
 
     Attributes:
         kind: Group of the entry points, ``topseg.KIND``.
@@ -115,7 +115,7 @@ class NamedSection:
         except InputError as error:
             raise _problem(f"got name '{name}'{_reason(error, name, self)}") from None
         try:
-            built = TypeAdapter(section).validate_python(dict(tree))
+            built: Any = TypeAdapter(section).validate_python(dict(tree))
         except ValidationError as error:
             raise _inside(name, error) from None
         if not isinstance(built, self.contract):
@@ -158,8 +158,8 @@ def _inside(name: str, error: ValidationError) -> ValidationError:
     details = [
         InitErrorDetails(
             type=PydanticCustomError(
-                problem["type"],  # type: ignore[arg-type]
-                problem["msg"].replace("{", "(").replace("}", ")"),  # type: ignore[arg-type]
+                problem["type"],
+                problem["msg"].replace("{", "(").replace("}", ")"),
                 problem.get("ctx"),
             ),
             loc=(name, *problem["loc"]),

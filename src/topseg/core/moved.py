@@ -22,6 +22,7 @@ MOVED = {
     "data.ade20k": "data.layouts.ade20k",
     "data.camvid": "data.layouts.camvid",
     "data.cityscapes": "data.layouts.cityscapes",
+    "data.colors": "data.transforms.colors",
     "data.folder": "data.layouts.folder",
     "data.lists": "data.layouts.lists",
     "data.pairs": "data.layouts.pairs",

@@ -20,14 +20,10 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet
-from topseg.data.dataset import (
-    DataConfig,
-    Split,
-    find_pairs,
-    label_set,
-    mask_reader,
-    size_mismatch,
-)
+from topseg.data.classes import label_set, mask_reader
+from topseg.data.config import DataConfig
+from topseg.data.dataset import find_pairs, size_mismatch
+from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.masks import MaskReader
 from topseg.media.images import read_image

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
-from topseg.data.dataset import DataConfig, Dataset, open_dataset
+from topseg.data.config import DataConfig
+from topseg.data.dataset import Dataset, open_dataset
 
 Rule = Literal["median_frequency", "sqrt_median_frequency", "inverse_log"]
 RULES: tuple[str, ...] = get_args(Rule)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +23,3 @@ class Sample:
     image: NDArray[np.uint8]
     mask: Mask
     name: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples of one size, stacked, still bytes.
-
-    Attributes:
-        images: (B, H, W, C) uint8.
-        masks: (B, H, W) uint8 or uint16.
-        names: B names.
-    """
-
-    images: NDArray[np.uint8]
-    masks: NDArray[np.unsignedinteger[Any]]
-    names: tuple[str, ...]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CrossEntropy:
-    """Cross-entropy."""
+    """Cross-entropy of every labelled pixel, with class weights and label smoothing."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
     weight: Positive = 1.0

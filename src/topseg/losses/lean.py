@@ -307,7 +307,7 @@ def bilinear_matrix(n: int, N: int) -> tuple[Tensor, list[int]]:
 
 
 def _places(n: int, N: int) -> tuple[Tensor, Tensor]:
-    """Return the lower of the two samples that each of N pixels lies between, and the upper's share.
+    """Return the lower of the two samples around each of N pixels, and the upper one's share.
 
     Returns:
         (N,) int64 and (N,) float32.

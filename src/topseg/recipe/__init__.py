@@ -30,8 +30,8 @@ from topseg.core.config import (
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.geometry import ResizeRule
 from topseg.core.ranges import Fraction, Natural, Positive
-from topseg.data.dataset import DataConfig
-from topseg.data.transforms import Transform
+from topseg.data.config import DataConfig
+from topseg.data.transforms import AnyTransform
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
 from topseg.losses import AnyLoss, CrossEntropy
 from topseg.models import find_variant
@@ -145,7 +145,7 @@ class TrainConfig:
     """Weights of the best evaluations to keep; above 1 also in top/, ready to be averaged."""
     samples: Annotated[int, Field(ge=0)] = 0
     """Validation images to draw at every evaluation into samples/: truth left, prediction right."""
-    augment: tuple[Transform, ...] = ()
+    augment: tuple[AnyTransform, ...] = ()
     """Transforms of a training sample, in order; the crop is 'pad_crop'."""
 
 

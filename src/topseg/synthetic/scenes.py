@@ -18,7 +18,7 @@ from topseg.core.config import to_yaml
 from topseg.core.errors import InputError
 from topseg.core.files import write_bytes, write_text
 from topseg.core.labels import LabelSet
-from topseg.data.dataset import DataConfig
+from topseg.data.config import DataConfig
 from topseg.data.sample import Sample
 from topseg.media.drawing import mask_png, picture_jpeg
 from topseg.synthetic.sprites import CLEAR, PAINTS, THINGS, Color, Plane, Point, Rng, Sprite, noise

@@ -7,16 +7,42 @@ in images/ and annotations/ themselves.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-from topseg.data.layouts.pairs import Pairs, join, pair_folders, split_names
+from topseg.core.labels import standard_set
+from topseg.data.layouts.layout import Layout, Split
+from topseg.data.layouts.pairs import Pairs, join, pair_folders
 
-_FOLDERS = {"train": "training", "val": "validation"}
+_FOLDERS: dict[Split, str] = {"train": "training", "val": "validation"}
 
 
-def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:
-    """Find the pairs of a split."""
-    if not (root / "images").is_dir() and (root / "ADEChallengeData2016").is_dir():
-        root = root / "ADEChallengeData2016"
-    names = split_names(value, _FOLDERS[split])
+def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
+    """Find the pairs of some splits (sub-folders of images/ and annotations/)."""
+    root = _home(root)
     return join(pair_folders(root / "images" / n, root / "annotations" / n, root) for n in names)
+
+
+def default_split(root: Path, split: Split) -> str:
+    """Return the sub-folder of a split."""
+    return _FOLDERS[split]
+
+
+def recognize(root: Path) -> bool:
+    """Recognize the data set by its annotations."""
+    return (_home(root) / "annotations" / "validation").is_dir()
+
+
+def _home(root: Path) -> Path:
+    inner = root / "ADEChallengeData2016"
+    return inner if not (root / "images").is_dir() and inner.is_dir() else root
+
+
+LAYOUT = Layout(
+    name="ade20k",
+    help="images/ and annotations/ with training/ and validation/ in each, as ADE20K",
+    find_pairs=find_pairs,
+    default_split=default_split,
+    labels=functools.partial(standard_set, "ade20k"),
+    recognize=recognize,
+)

@@ -6,16 +6,33 @@ paths begin with /SegNet/CamVid/ there; their last two parts, folder and file, a
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path, PurePosixPath
 
-from topseg.data.layouts.pairs import Pairs, join, read_pairs, split_names
+from topseg.core.labels import standard_set
+from topseg.data.layouts.layout import Layout, Split
+from topseg.data.layouts.pairs import Pairs, join, read_pairs
 
 
-def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:
-    """Find the pairs of a split (the name of a list: train, val, test)."""
+def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
+    """Find the pairs of some splits (the names of lists: train, val, test)."""
 
     def resolve(text: str) -> Path:
         return root.joinpath(*PurePosixPath(text).parts[-2:])
 
-    names = (name.removesuffix(".txt") for name in split_names(value, split))
-    return join(read_pairs(root / f"{name}.txt", root, resolve) for name in names)
+    lists = (root / f"{name.removesuffix('.txt')}.txt" for name in names)
+    return join(read_pairs(file, root, resolve) for file in lists)
+
+
+def recognize(root: Path) -> bool:
+    """Recognize the data set by the masks' folder and the list."""
+    return (root / "trainannot").is_dir() and (root / "train.txt").is_file()
+
+
+LAYOUT = Layout(
+    name="camvid",
+    help="train/, trainannot/, val/, valannot/, train.txt and val.txt, as CamVid",
+    find_pairs=find_pairs,
+    labels=functools.partial(standard_set, "camvid"),
+    recognize=recognize,
+)

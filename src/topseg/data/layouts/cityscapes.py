@@ -6,17 +6,24 @@ Source: https://github.com/mcordts/cityscapesScripts. Masks are ``*_labelIds.png
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-from topseg.core.labels import LabelMap
-from topseg.data.layouts.pairs import Pairs, join, pair_folders, split_names
+from topseg.core.labels import LabelMap, standard_set
+from topseg.data.layouts.layout import Layout, Split
+from topseg.data.layouts.pairs import Pairs, join, pair_folders
 
 TRAIN_IDS: LabelMap = {value: value for value in range(19)} | {255: "ignore"}
 
 
-def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:
-    """Find the pairs of a split (a sub-folder: train, val, train_extra)."""
-    return join(_part(root, name) for name in split_names(value, split))
+def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
+    """Find the pairs of some splits (sub-folders: train, val, train_extra)."""
+    return join(_part(root, name) for name in names)
+
+
+def recognize(root: Path) -> bool:
+    """Recognize the data set by the folder of its images."""
+    return (root / "leftImg8bit").is_dir()
 
 
 def _part(root: Path, name: str) -> Pairs:
@@ -32,3 +39,12 @@ def _part(root: Path, name: str) -> Pairs:
     found = pair_folders(root / "leftImg8bit" / name, masks, root, rename)
     orphans = tuple(path for path in found.orphans if path.stem.endswith(f"_{ending}"))
     return Pairs(found.pairs, orphans, TRAIN_IDS if train_ids else None)
+
+
+LAYOUT = Layout(
+    name="cityscapes",
+    help="leftImg8bit/ and gtFine/ (or gtCoarse/) with SPLIT/CITY/ in each, as Cityscapes",
+    find_pairs=find_pairs,
+    labels=functools.partial(standard_set, "cityscapes"),
+    recognize=recognize,
+)

@@ -10,17 +10,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from topseg.core.errors import InputError
-from topseg.data.layouts.pairs import Pairs, join, pair_folders, read_list, split_names
+from topseg.data.layouts.layout import Layout, Split
+from topseg.data.layouts.pairs import Pairs, join, pair_folders, read_list
+
+_WHOLE = "."
+"""Name of the split that is the whole folder."""
 
 
-def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:
-    """Find the pairs of a split, below its sub-folders or by its lists."""
-    if value is None and _folders(root, split) is None:
+def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
+    """Find the pairs of some splits, below their sub-folders or by their lists."""
+    return join(_part(root, name, split) for name in names)
+
+
+def default_split(root: Path, split: Split) -> str:
+    """Return the sub-folder of a split; without one, the whole folder."""
+    return _WHOLE if _folders(root, split) is None else split
+
+
+def _part(root: Path, name: str, split: Split) -> Pairs:
+    if name == _WHOLE:
         return _whole(root, split)
-    return join(_part(root, name, split) for name in split_names(value, split))
-
-
-def _part(root: Path, name: str, split: str) -> Pairs:
     if name.endswith(".txt"):
         return _listed(root, root / name)
     folders = _folders(root, name)
@@ -38,7 +47,7 @@ def _folders(root: Path, name: str) -> tuple[Path, Path] | None:
     return next((pair for pair in (inside, around) if pair[0].is_dir()), None)
 
 
-def _whole(root: Path, split: str) -> Pairs:
+def _whole(root: Path, split: Split) -> Pairs:
     """All images of a folder without splits; it is the training split."""
     if not (root / "images").is_dir():
         raise InputError(
@@ -71,3 +80,11 @@ def _found(root: Path) -> str:
     folder = root / "images" if (root / "images").is_dir() else root
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     return f"; sub-folders of {folder.name}: {', '.join(names[:8])}" if names else ""
+
+
+LAYOUT = Layout(
+    name="folder",
+    help="images/ and masks/ by stem, with sub-folders train/ and val/ if there are splits",
+    find_pairs=find_pairs,
+    default_split=default_split,
+)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from topseg.data.layouts.pairs import Pairs, join, read_list, read_pairs, split_names
+from topseg.data.layouts.layout import Layout, Split
+from topseg.data.layouts.pairs import Pairs, join, read_list, read_pairs
 
 
-def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:
-    """Read the list files of a split (``train.txt`` and ``val.txt`` in the root by default)."""
-    names = split_names(value, f"{split}.txt")
+def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
+    """Read list files."""
     return join(_read(root / name, root) for name in names)
 
 
@@ -21,3 +21,16 @@ def _read(path: Path, root: Path) -> Pairs:
     _, columns = next(read_list(path))
     base = root if (root / columns[0]).exists() else path.parent
     return read_pairs(path, root, lambda text: base / text)
+
+
+def default_split(root: Path, split: Split) -> str:
+    """Return the list of a split in the root."""
+    return f"{split}.txt"
+
+
+LAYOUT = Layout(
+    name="list",
+    help="text files with an 'image mask' pair per line, train.txt and val.txt by default",
+    find_pairs=find_pairs,
+    default_split=default_split,
+)

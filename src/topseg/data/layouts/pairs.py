@@ -39,15 +39,8 @@ class Pairs:
     """Raw mask value -> class, where this split's files decide it; None: the layout's."""
 
 
-def split_names(value: str | tuple[str, ...] | None, default: str) -> tuple[str, ...]:
-    """Give a split's names: what ``data.train`` or ``data.val`` says, or the layout's own."""
-    if value is None:
-        return (default,)
-    return (value,) if isinstance(value, str) else value
-
-
 def relative(path: Path, root: Path) -> str:
-    """Name a file relative to the root where it lies below it."""
+    """Return a file's name relative to the root where it lies below it."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 

@@ -8,20 +8,37 @@ image with a mask in both keeps VOC's own.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-from topseg.data.layouts.pairs import Pair, Pairs, files_by_stem, read_list, relative, split_names
+from topseg.core.labels import standard_set
+from topseg.data.layouts.layout import Layout, Split
+from topseg.data.layouts.pairs import Pair, Pairs, files_by_stem, read_list, relative
 
 
-def find_pairs(root: Path, value: str | tuple[str, ...] | None, split: str) -> Pairs:
-    """Find the pairs of a split (the name of a list: train, trainaug, val, trainval)."""
+def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
+    """Find the pairs of some splits (the names of lists: train, trainaug, val, trainval)."""
+    home = _home(root)
+    stems = [stem for name in names for stem in _stems(home, name)]
+    return Pairs(tuple(_pair(home, stem) for stem in dict.fromkeys(stems)))
+
+
+def default_split(root: Path, split: Split) -> str:
+    """Return the list of a split: trainaug for training where its masks are there."""
+    augmented = (_home(root) / "SegmentationClassAug").is_dir()
+    return "trainaug" if split == "train" and augmented else split
+
+
+def recognize(root: Path) -> bool:
+    """Recognize the data set by the folder of its images."""
+    return (_home(root) / "JPEGImages").is_dir()
+
+
+def _home(root: Path) -> Path:
     home = root
     for inner in ("VOC2012", "VOCdevkit/VOC2012"):
         home = root / inner if (root / inner / "JPEGImages").is_dir() else home
-    augmented = (home / "SegmentationClassAug").is_dir()
-    default = "trainaug" if split == "train" and augmented else split
-    names = [stem for name in split_names(value, default) for stem in _stems(home, name)]
-    return Pairs(tuple(_pair(home, stem) for stem in dict.fromkeys(names)))
+    return home
 
 
 def _stems(home: Path, name: str) -> list[str]:
@@ -37,3 +54,13 @@ def _pair(home: Path, stem: str) -> Pair:
     own, more = (home / f"SegmentationClass{end}" / f"{stem}.png" for end in ("", "Aug"))
     mask = more if more.is_file() and not own.is_file() else own
     return Pair(image, mask, relative(image, home))
+
+
+LAYOUT = Layout(
+    name="voc",
+    help="JPEGImages/, SegmentationClass/ and lists in ImageSets/Segmentation/, as VOC",
+    find_pairs=find_pairs,
+    default_split=default_split,
+    labels=functools.partial(standard_set, "voc"),
+    recognize=recognize,
+)

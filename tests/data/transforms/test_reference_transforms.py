@@ -15,7 +15,7 @@ import pytest
 from topseg.data.sample import Sample
 from topseg.data.transforms import Change, Distort, Flip, PadCrop, StepScale
 
-GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "transforms_metrics.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "transforms_metrics.npz")
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ImageEnhance
 
-from topseg.data import colors
+from topseg.data.transforms import colors
 
 Array = NDArray[np.uint8]
 

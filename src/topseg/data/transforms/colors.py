@@ -65,7 +65,7 @@ CHANGES: Final[dict[str, Callable[[Image, float], Image]]] = {
 
 
 def _map(image: Image, values: NDArray[Any]) -> Image:
-    """Give every byte the value of its place in a table of 256."""
+    """Return every byte the value of its place in a table of 256."""
     mapped: Image = cv2.LUT(image, values.clip(0, 255).astype(np.uint8)).reshape(image.shape)
     return mapped
 

@@ -12,6 +12,7 @@ from topseg.core.config import build
 from topseg.core.errors import InputError
 from topseg.data.sample import Sample
 from topseg.data.transforms import (
+    AnyTransform,
     Distort,
     Flip,
     PadCrop,
@@ -19,7 +20,6 @@ from topseg.data.transforms import (
     RandomScale,
     Resize,
     StepScale,
-    Transform,
     sized,
 )
 from topseg.recipe import Recipe
@@ -193,7 +193,7 @@ def test_pad_crop_takes_the_training_crop() -> None:
 
 
 def test_recipe_entries() -> None:
-    entry = TypeAdapter(Transform).validate_python({"name": "flip", "prob": 0.25})
+    entry = TypeAdapter(AnyTransform).validate_python({"name": "flip", "prob": 0.25})
     assert entry == Flip(prob=0.25)
     wrong = {"train": {"augment": [{"name": "flop"}, {"name": "flip", "pro": 1}]}}
     with pytest.raises(InputError) as caught:

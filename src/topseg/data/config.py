@@ -1,0 +1,44 @@
+"""Data section: where the images and masks are, and what the masks' numbers mean."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from topseg.core.config import STRICT
+from topseg.core.ranges import Byte
+from topseg.data.layouts import LayoutName
+
+RawValue = Annotated[int, Field(ge=0, le=65535)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DataConfig:
+    """The images and masks, and what the masks' numbers mean."""
+
+    layout: LayoutName = "folder"
+    """How the files are kept, by one of these names:"""
+    root: str = "."
+    """Folder of the data set."""
+    train: str | tuple[str, ...] | None = None
+    """Training split: the layout's split name, a sub-folder, or list files; null: the layout's."""
+    val: str | tuple[str, ...] | None = None
+    """Validation split, as ``train``."""
+    classes: str | tuple[str, ...] | None = None
+    """Class names in order, a file below the root with one name per line, or a published set:
+    ade20k, camvid, cityscapes, voc; null: the layout's own, or classes.txt in the root."""
+    palette: tuple[tuple[Byte, Byte, Byte], ...] | None = None
+    """One [red, green, blue] per class; null: distinct colours by rule."""
+    ignore_index: RawValue | None = 255
+    """Raw mask value that stands for 'no class' (above 255 classes 255 means 65535 here); null:
+    there is none."""
+    label_map: dict[RawValue, int | Literal["ignore"]] | None = None
+    """Raw mask value -> class index or 'ignore'; null: the layout's (or values as they are)."""
+    masks: Literal["index", "color"] = "index"
+    """Masks hold indices (grey or palette PNG), or RGB colours of the palette."""
+    ignore_colors: tuple[tuple[Byte, Byte, Byte], ...] = ()
+    """Colours of pixels without a class, where masks hold colours."""
+    nearest_color: bool = False
+    """Give a colour that is not in the palette to the nearest class instead of refusing it."""
