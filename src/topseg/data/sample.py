@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from topseg.core.labels import Mask
+from topseg.media.images import Image
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,6 @@ class Sample:
         name: What to call it in messages and output files (path relative to the root).
     """
 
-    image: NDArray[np.uint8]
+    image: Image
     mask: Mask
     name: str

@@ -17,16 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.files import IMAGE_SUFFIXES
+from topseg.media.images import Image
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
-
-Image = NDArray[np.uint8]
-"""(H, W, 3) uint8 RGB."""
 
 _WEBCAMS: Final = {
     "linux": ("v4l2", "/dev/video{}"),

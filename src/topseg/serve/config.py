@@ -14,12 +14,12 @@ from pydantic.dataclasses import dataclass
 
 from topseg.core.config import STRICT, Tree, build, merge, override, read_yaml
 from topseg.core.errors import InputError, did_you_mean
+from topseg.core.ranges import Natural
 
 PREFIX = "TOPSEG_SERVE_"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -39,34 +39,34 @@ class ServeConfig:
     """Engine that runs the network, as for `--runtime` of the commands."""
     device: str = "auto"
     """Where the network runs: auto, cpu, cuda."""
-    workers: Positive | None = None
+    workers: Natural | None = None
     """Worker processes a model; null: one for every `threads` processors, at most 8."""
-    threads: Positive = 1
+    threads: Natural = 1
     """CPU threads of each worker."""
-    max_batch: Positive = 1
+    max_batch: Natural = 1
     """Images that the network gets at once. On a CPU batches save nothing; on a GPU take 8."""
     max_wait_ms: Annotated[float, Field(ge=0)] = 0.0
     """How long a request may be kept back for others to join its batch. At 0 batches form only
     while all workers are busy."""
-    queue: Positive = 64
+    queue: Natural = 64
     """Requests a model that may wait; more are refused by 503."""
     deadline_s: Seconds = 30.0
     """Longest time for an answer; a request can ask for less."""
     worker_seconds: Seconds = 30.0
     """A worker that takes longer for a batch is ended and replaced."""
-    max_request_bytes: Positive = 32 * 2**20
+    max_request_bytes: Natural = 32 * 2**20
     """Largest request body, as sent and unpacked."""
-    max_held_bytes: Positive = 512 * 2**20
+    max_held_bytes: Natural = 512 * 2**20
     """Request bodies in memory, all together; more are refused by 503."""
-    max_pixels: Positive = 25_000_000
+    max_pixels: Natural = 25_000_000
     """Largest image, height times width, that is decoded."""
-    max_batch_pixels: Positive = 2048 * 2048
+    max_batch_pixels: Natural = 2048 * 2048
     """Network pixels in one batch, and in one request of tensors."""
     head_s: Seconds = 10.0
     """Time for a request's head to arrive, and for a kept connection to be used again."""
     body_s: Seconds = 30.0
     """Time for a request's body to arrive."""
-    max_connections: Positive = 1000
+    max_connections: Natural = 1000
     """Open connections; more are refused by 503."""
     api_keys: tuple[str, ...] = ()
     """Keys, one of which every request must bring as 'Authorization: Bearer KEY'; none: no keys.
