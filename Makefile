@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-NATIVE := setup.py $(wildcard native/*.cpp native/topseg/*.hpp)
+NATIVE := setup.py $(wildcard native/*.cpp native/src/*.cpp native/topseg/*.hpp native/topseg/*/*.hpp)
 
 .PHONY: install demo test coverage page lint bench clean
 

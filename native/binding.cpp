@@ -1,6 +1,6 @@
-// topseg._native: the tail and the lean loss for Python, on any object with a contiguous buffer (no
-// NumPy headers, no torch). Written against the limited API, so that one binary serves all Pythons
-// from 3.11 on.
+// topseg._native: the network, the tail and the lean loss for Python, on any object with a
+// contiguous buffer (no NumPy headers, no torch). Written against the limited API, so that one
+// binary serves all Pythons from 3.11 on.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -10,6 +10,9 @@
 
 #include "topseg/loss.hpp"
 #include "topseg/tail.hpp"
+#ifndef TOPSEG_NO_NETWORK
+#include "topseg/model.hpp"
+#endif
 
 namespace {
 
@@ -55,16 +58,12 @@ struct Buffer {
 template <class Work>
 bool run_unlocked(const Work& work) {
     enum { fine, refused, exhausted } outcome = fine;
-    Py_BEGIN_ALLOW_THREADS
-    try {
-        work();
-    } catch (const std::invalid_argument&) {
+    Py_BEGIN_ALLOW_THREADS try { work(); } catch (const std::invalid_argument&) {
         outcome = refused;
     } catch (const std::bad_alloc&) {
         outcome = exhausted;
     }
-    Py_END_ALLOW_THREADS
-    if (outcome == exhausted) PyErr_NoMemory();
+    Py_END_ALLOW_THREADS if (outcome == exhausted) PyErr_NoMemory();
     if (outcome == refused)
         PyErr_SetString(PyExc_ValueError, "a size is below 1 or the code path is not supported");
     return outcome == fine;
@@ -140,6 +139,100 @@ PyObject* cross_entropy(PyObject*, PyObject* arguments) {
     return Py_BuildValue("(ddO)", result.sum, result.count, result.valid ? Py_True : Py_False);
 }
 
+#ifndef TOPSEG_NO_NETWORK
+// ---- The network. A model lives in a capsule; it is freed with the last reference to it.
+
+constexpr char capsule_name[] = "topseg.Model";
+
+// Runs without the interpreter's lock; false if it threw, with a Python error set.
+template <class Work>
+bool run_model(const Work& work) {
+    std::string problem;
+    bool exhausted = false;
+    Py_BEGIN_ALLOW_THREADS try { work(); } catch (const std::bad_alloc&) {
+        exhausted = true;
+    } catch (const std::exception& error) {
+        problem = error.what();
+    }
+    Py_END_ALLOW_THREADS if (exhausted) PyErr_NoMemory();
+    if (!problem.empty()) PyErr_SetString(PyExc_ValueError, problem.c_str());
+    return !exhausted && problem.empty();
+}
+
+void free_model(PyObject* capsule) {
+    delete static_cast<topseg::Model*>(PyCapsule_GetPointer(capsule, capsule_name));
+}
+
+PyObject* model_paths(PyObject*, PyObject*) {
+    PyObject* list = PyList_New(0);
+    for (const topseg::CodePath& path : topseg::code_paths()) {
+        if (!list || !path.supported()) continue;
+        PyObject* name = PyUnicode_FromString(path.name);
+        if (!name || PyList_Append(list, name)) Py_CLEAR(list);
+        Py_XDECREF(name);
+    }
+    return list;
+}
+
+PyObject* open_model(PyObject*, PyObject* arguments) {
+    const char *metadata, *where, *path;
+    Py_ssize_t length;
+    Py_buffer weights;
+    if (!PyArg_ParseTuple(arguments, "s#y*ss", &metadata, &length, &weights, &where, &path))
+        return nullptr;
+    topseg::Model* model = nullptr;
+    const bool fine = run_model([&] {
+        topseg::ModelOptions options;
+        options.code_path = path;
+        model = new topseg::Model(
+            topseg::read_metadata({metadata, std::size_t(length)}, "metadata.json"), weights.buf,
+            std::size_t(weights.len), where, options);
+    });
+    PyBuffer_Release(&weights);
+    return fine ? PyCapsule_New(model, capsule_name, free_model) : nullptr;
+}
+
+PyObject* model_logits(PyObject*, PyObject* arguments) {
+    PyObject *capsule, *images_object, *logits_object, *laps_object;
+    int batch, height, width, floats, threads;
+    if (!PyArg_ParseTuple(arguments, "OO(iii)pOiO", &capsule, &images_object, &batch, &height,
+                          &width, &floats, &logits_object, &threads, &laps_object))
+        return nullptr;
+    auto* model = static_cast<topseg::Model*>(PyCapsule_GetPointer(capsule, capsule_name));
+    if (!model) return nullptr;
+    if (batch < 1 || height < 1 || width < 1) {
+        PyErr_SetString(PyExc_ValueError, "images: a side is below 1");
+        return nullptr;
+    }
+    const auto& metadata = model->metadata();
+    const std::size_t pixels = std::size_t(batch) * std::size_t(height) * std::size_t(width);
+    Buffer images, logits;
+    if (!images.open(images_object, PyBUF_SIMPLE, pixels * std::size_t(metadata.channels),
+                     floats ? sizeof(float) : 1) ||
+        !logits.open(logits_object, PyBUF_WRITABLE, pixels / 64 * std::size_t(metadata.classes),
+                     sizeof(float)))
+        return nullptr;
+    topseg::Laps laps;
+    topseg::Laps* const wanted = laps_object == Py_None ? nullptr : &laps;
+    const bool fine = run_model([&] {
+        if (floats)
+            model->logits(images.as<const float>(), batch, height, width, logits.as<float>(),
+                          threads, wanted);
+        else
+            model->logits(images.as<const std::uint8_t>(), batch, height, width, logits.as<float>(),
+                          threads, wanted);
+    });
+    if (!fine) return nullptr;
+    for (const auto& [name, seconds] : laps.stages) {
+        PyObject* lap = Py_BuildValue("(sd)", name.c_str(), seconds);
+        const bool added = lap && !PyList_Append(laps_object, lap);
+        Py_XDECREF(lap);
+        if (!added) return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+#endif
+
 PyMethodDef methods[] = {
     {"paths", paths, METH_NOARGS, "Code paths of this processor, the fastest first."},
     {"upsample_argmax", upsample_argmax, METH_VARARGS,
@@ -148,12 +241,22 @@ PyMethodDef methods[] = {
      "cross_entropy(logits, gradient or None, (B, K, h, w), channels_last, target int32, (H, W), "
      "ignore_index, class_weights or None, label_smoothing, pixel_loss or None, threads, path)\n"
      "-> (sum, count, whether all targets are classes or ignored)"},
+#ifndef TOPSEG_NO_NETWORK
+    {"model_paths", model_paths, METH_NOARGS,
+     "Code paths of the network on this processor, the fastest first."},
+    {"open_model", open_model, METH_VARARGS,
+     "open_model(text of metadata.json, bytes of the weights, their name in errors, code path or "
+     "'') -> model"},
+    {"model_logits", model_logits, METH_VARARGS,
+     "model_logits(model, images (B, H, W, C), (B, H, W), whether they are float32, logits (B, K, "
+     "H/8, W/8) to write, threads, list for (stage, seconds) or None)"},
+#endif
     {nullptr, nullptr, 0, nullptr},
 };
 
 PyModuleDef module = {PyModuleDef_HEAD_INIT,
                       "topseg._native",
-                      "The compiled tail and lean loss.",
+                      "The compiled network, tail and lean loss.",
                       0,
                       methods,
                       nullptr,

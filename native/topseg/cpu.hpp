@@ -54,8 +54,9 @@ inline void require(bool condition, const char* message) {
 #endif
 }
 
-// Calls work(part, worker) for every part in [0, parts), on several threads where there are any. Which worker (in
-// [0, threads)) takes a part is left to chance, so parts must not depend on each other.
+// Calls work(part, worker) for every part in [0, parts), on several threads where there are any.
+// Which worker (in [0, threads)) takes a part is left to chance, so parts must not depend on each
+// other.
 template <class Work>
 void run_parts(int parts, int threads, const Work& work) {
     std::atomic<int> next{0};

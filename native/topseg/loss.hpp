@@ -37,15 +37,15 @@ struct CrossEntropy {
     const float* class_weights;  // (classes); null: all 1
     float label_smoothing;       // as torch.nn.functional.cross_entropy defines it
 
-    // (batch, target_height, target_width): minus the logarithm of the target's probability, 0 where
-    // ignored; null: not written.
+    // (batch, target_height, target_width): minus the logarithm of the target's probability, 0
+    // where ignored; null: not written.
     float* pixel_loss;
 };
 
 struct CrossEntropySum {
-    double sum = 0;    // over the pixels that are not ignored
-    double count = 0;  // of these, each as much as its class weighs
-    bool valid = true; // every target is a class or ignored
+    double sum = 0;     // over the pixels that are not ignored
+    double count = 0;   // of these, each as much as its class weighs
+    bool valid = true;  // every target is a class or ignored
 };
 
 namespace loss {
@@ -127,8 +127,7 @@ TOPSEG_INLINE float sum_of(const float* values, int padded) {
 TOPSEG_INLINE float weighted_sum_of(const float* values, const float* weights, int padded) {
     float part[lanes] = {};
     for (int k = 0; k < padded; k += lanes)
-        for (int lane = 0; lane < lanes; ++lane)
-            part[lane] += values[k + lane] * weights[k + lane];
+        for (int lane = 0; lane < lanes; ++lane) part[lane] += values[k + lane] * weights[k + lane];
     return ((part[0] + part[4]) + (part[2] + part[6])) +
            ((part[1] + part[5]) + (part[3] + part[7]));
 }

@@ -183,9 +183,11 @@ inline void best_of(const float* left, const float* rise, const std::uint16_t* c
 
 #ifdef TOPSEG_AVX2
 template <>
-__attribute__((target("avx2"))) inline void best_of<Path::avx2>(
-    const float* left, const float* rise, const std::uint16_t* classes, int n, const float* t,
-    float* best, int* winner) {
+__attribute__((target("avx2"))) inline void best_of<Path::avx2>(const float* left,
+                                                                const float* rise,
+                                                                const std::uint16_t* classes, int n,
+                                                                const float* t, float* best,
+                                                                int* winner) {
     const __m256 weight = _mm256_loadu_ps(t);
     __m256 top = _mm256_set1_ps(left[0]) + weight * _mm256_set1_ps(rise[0]);
     __m256i index = _mm256_set1_epi32(classes[0]);
@@ -193,8 +195,8 @@ __attribute__((target("avx2"))) inline void best_of<Path::avx2>(
         const __m256 value = _mm256_set1_ps(left[i]) + weight * _mm256_set1_ps(rise[i]);
         const __m256 better = _mm256_cmp_ps(value, top, _CMP_GT_OQ);
         top = _mm256_max_ps(value, top);
-        index = _mm256_blendv_epi8(index, _mm256_set1_epi32(classes[i]),
-                                   _mm256_castps_si256(better));
+        index =
+            _mm256_blendv_epi8(index, _mm256_set1_epi32(classes[i]), _mm256_castps_si256(better));
     }
     _mm256_storeu_ps(best, top);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(winner), index);
@@ -337,8 +339,9 @@ struct Entry<Path::avx2> {
 template <class Label>
 void upsample_argmax(const Logits& logits, int height, int width, Label* mask,
                      float* probability = nullptr, int threads = 1, Path path = fastest_path()) {
-    require(std::min({logits.batch, logits.classes, logits.height, logits.width, height, width}) > 0,
-            "upsample_argmax: sizes must be at least 1");
+    require(
+        std::min({logits.batch, logits.classes, logits.height, logits.width, height, width}) > 0,
+        "upsample_argmax: sizes must be at least 1");
     require(logits.classes - 1 <= std::numeric_limits<Label>::max(),
             "upsample_argmax: too many classes for the mask's type");
     require(supported(path), "upsample_argmax: unsupported code path");
@@ -353,8 +356,8 @@ void upsample_argmax(const Logits& logits, int height, int width, Label* mask,
     run_parts(int(parts.size()), threads, [&](int part, int worker) {
 #ifdef TOPSEG_AVX2
         if (path == Path::avx2)
-            return tail::Entry<Path::avx2>::run(logits, parts[part], rows, columns,
-                                                scratch[worker], mask, probability);
+            return tail::Entry<Path::avx2>::run(logits, parts[part], rows, columns, scratch[worker],
+                                                mask, probability);
 #endif
         tail::Entry<Path::portable>::run(logits, parts[part], rows, columns, scratch[worker], mask,
                                          probability);

@@ -30,3 +30,15 @@ def cross_entropy(
     path: str,
     /,
 ) -> tuple[float, float, bool]: ...
+def model_paths() -> list[str]: ...
+def open_model(metadata: str, weights: bytes, where: str, path: str, /) -> object: ...
+def model_logits(
+    model: object,
+    images: NDArray[Any],
+    size: tuple[int, int, int],
+    floats: bool,
+    logits: NDArray[Any],
+    threads: int,
+    laps: list[tuple[str, float]] | None,
+    /,
+) -> None: ...

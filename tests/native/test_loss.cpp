@@ -70,8 +70,8 @@ Result plain(const CrossEntropy& job) {
                 const double log_sum = largest + std::log(sum);
                 const double hard = (1 - job.label_smoothing) * weight_of(truth);
                 result.pixel_loss.back() = log_sum - value[truth];
-                result.sum += hard * result.pixel_loss.back() +
-                              spread * (weights * log_sum - weighted);
+                result.sum +=
+                    hard * result.pixel_loss.back() + spread * (weights * log_sum - weighted);
                 result.count += weight_of(truth);
                 for (int k = 0; k < job.classes; ++k) {
                     const double slope = (hard + spread * weights) * std::exp(value[k] - log_sum) -
@@ -91,7 +91,8 @@ bool near(const A& found, const B& expected) {
         difference += std::pow(found[i] - expected[i], 2);
         size += std::pow(expected[i], 2);
     }
-    return found.size() == expected.size() && std::sqrt(difference) <= 1e-5 * std::sqrt(size) + 1e-5;
+    return found.size() == expected.size() &&
+           std::sqrt(difference) <= 1e-5 * std::sqrt(size) + 1e-5;
 }
 
 void check_random() {

@@ -51,9 +51,8 @@ std::vector<std::uint16_t> every_class(const Logits& logits, int height, int wid
                 place(logits.height, height, y, y0, y1, t);
                 place(logits.width, width, x, x0, x1, s);
                 for (int k = 0; k < logits.classes; ++k) {
-                    const float* plane =
-                        logits.data + (std::size_t(image) * logits.classes + k) * logits.height *
-                                          logits.width;
+                    const float* plane = logits.data + (std::size_t(image) * logits.classes + k) *
+                                                           logits.height * logits.width;
                     const auto column = [&](int x) {
                         const float a = clamped(plane[y0 * logits.width + x]);
                         return interpolate(a, slope(a, clamped(plane[y1 * logits.width + x])), t);

@@ -1,0 +1,179 @@
+// A model: a bundle's metadata and its network, ready to run from any number of threads at once.
+//
+//     const auto model = topseg::Model::open("bundle");
+//     model.logits(pixels, 1, height, width, out, threads);
+//
+// Each call takes memory and threads of its own from what earlier calls have left. A process that
+// was forked makes new ones: threads do not survive a fork.
+#pragma once
+
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#ifdef __unix__
+#include <unistd.h>
+#endif
+
+#include "topseg/network.hpp"
+#include "topseg/sha256.hpp"
+
+namespace topseg {
+
+struct ModelOptions {
+    std::string code_path;      // a name of code_paths(); empty: the fastest of this processor
+    bool check_hashes = false;  // compare the weights with the SHA-256 in metadata.json
+};
+
+class Model {
+public:
+    static constexpr int stride = 8, multiple = 32;
+
+    // Reads a bundle's folder. Raises BundleError for everything that is wrong with it.
+    static std::unique_ptr<Model> open(const std::string& folder,
+                                       const ModelOptions& options = {}) {
+        const std::string path = folder + "/metadata.json";
+        const std::string text = read(path, std::size_t(16) << 20);
+        const Metadata metadata = read_metadata(text, path);
+        const std::string file = folder + "/" + metadata.weights;
+        const std::string weights = read(file, std::size_t(1) << 30);
+        return std::make_unique<Model>(metadata, weights.data(), weights.size(), file, options);
+    }
+
+    // The weights may be freed afterwards.
+    Model(Metadata metadata, const void* weights, std::size_t size, const std::string& where,
+          const ModelOptions& options = {})
+        : metadata_(std::move(metadata)) {
+        if (options.check_hashes && metadata_.weights_sha256 != sha256(weights, size))
+            raise<BundleError>(where +
+                               ": its bytes are not those that metadata.json lists "
+                               "(SHA-256 differs); get the bundle again");
+        const CodePath& path = find_path(options.code_path);
+        network_ = path.topformer(metadata_, Weights(weights, size, where));
+        path_ = path.name;
+    }
+
+    const Metadata& metadata() const { return metadata_; }
+    const char* code_path() const { return path_; }
+
+    // Runs the network.
+    //   pixels: (batch, height, width, C) bytes, or floats of 0 to 255
+    //   out:    (batch, K, height / 8, width / 8)
+    // Raises Error where height or width is no multiple of 32.
+    template <class Pixel>
+    void logits(const Pixel* pixels, int batch, int height, int width, float* out, int threads,
+                Laps* laps = nullptr) const {
+        check_size(batch, height, width);
+        auto lease = take(height, width, std::max(1, threads));
+        const std::size_t image =
+            std::size_t(height) * std::size_t(width) * std::size_t(metadata_.channels);
+        const std::size_t found = std::size_t(metadata_.classes) * std::size_t(height / stride) *
+                                  std::size_t(width / stride);
+        for (int i = 0; i < batch; ++i, pixels += image, out += found) {
+            Image one;
+            one.height = height;
+            one.width = width;
+            if constexpr (sizeof(Pixel) == 1)
+                one.bytes = pixels;
+            else
+                one.floats = pixels;
+            network_->run(one, out, *lease->memory, *lease->pool, laps);
+        }
+        give_back(std::move(lease));
+    }
+
+private:
+    // Memory and threads of one call.
+    struct Lease {
+        int height, width, threads;
+        long process;
+        std::unique_ptr<Network::Workspace> memory;
+        std::unique_ptr<ThreadPool> pool;
+    };
+
+    static constexpr std::size_t max_kept = 8;
+
+    static long process() {
+#ifdef __unix__
+        return getpid();
+#else
+        return 0;
+#endif
+    }
+
+    static std::string read(const std::string& path, std::size_t limit) {
+        std::ifstream file(path, std::ios::binary | std::ios::ate);
+        const std::streamoff size = file ? std::streamoff(file.tellg()) : -1;
+        if (size < 0) raise<BundleError>(path + ": no such file, or it cannot be read");
+        if (std::size_t(size) > limit) raise<BundleError>(path + ": too large for a bundle");
+        std::string bytes(std::size_t(size), '\0');
+        file.seekg(0);
+        file.read(bytes.data(), size);
+        if (!file) raise<BundleError>(path + ": cannot be read");
+        return bytes;
+    }
+
+    static const CodePath& find_path(const std::string& name) {
+        std::string known;
+        for (const CodePath& path : code_paths()) {
+            if (!path.supported()) continue;
+            if (name.empty() || name == path.name) return path;
+            known += (known.empty() ? "" : ", ") + std::string(path.name);
+        }
+        raise("code path '" + name + "' is not to be had on this processor, known: " + known);
+    }
+
+    static void check_size(int batch, int height, int width) {
+        if (batch < 1 || height < multiple || width < multiple || height % multiple ||
+            width % multiple || std::int64_t(height) * width > (std::int64_t(1) << 28))
+            raise("images: got " + std::to_string(batch) + " of " + std::to_string(height) + "x" +
+                  std::to_string(width) + " (height x width), expected multiples of 32");
+    }
+
+    std::unique_ptr<Lease> take(int height, int width, int threads) const {
+        {
+            const std::lock_guard lock(mutex_);
+            for (std::size_t i = kept_.size(); i-- > 0;) {
+                if (kept_[i]->process != process()) {
+                    // Of the process that forked this one: its threads are not here to be joined.
+                    (void)kept_[i].release();
+                    kept_.erase(kept_.begin() + std::ptrdiff_t(i));
+                } else if (kept_[i]->height == height && kept_[i]->width == width &&
+                           kept_[i]->threads == threads) {
+                    auto found = std::move(kept_[i]);
+                    kept_.erase(kept_.begin() + std::ptrdiff_t(i));
+                    return found;
+                }
+            }
+        }
+        auto lease = std::make_unique<Lease>();
+        lease->height = height;
+        lease->width = width;
+        lease->threads = threads;
+        lease->process = process();
+        lease->pool = std::make_unique<ThreadPool>(threads);
+        lease->memory = network_->workspace(height, width, lease->pool->threads());
+        return lease;
+    }
+
+    void give_back(std::unique_ptr<Lease> lease) const {
+        std::unique_ptr<Lease> oldest;  // freed after the lock
+        const std::lock_guard lock(mutex_);
+        kept_.push_back(std::move(lease));
+        if (kept_.size() > max_kept) {
+            oldest = std::move(kept_.front());
+            kept_.erase(kept_.begin());
+        }
+    }
+
+    Metadata metadata_;
+    std::unique_ptr<Network> network_;
+    const char* path_ = "";
+    mutable std::mutex mutex_;
+    mutable std::vector<std::unique_ptr<Lease>> kept_;
+};
+
+}  // namespace topseg

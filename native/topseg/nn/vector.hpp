@@ -1,0 +1,91 @@
+// One vector of floats, as wide as the code path has it: TOPSEG_LANES lanes, by the compiler's
+// vector extensions. The kernels in this folder are written once in terms of it, and compiled once
+// a code path, in the namespace topseg::TOPSEG_PATH (see src/path_*.cpp).
+//
+// Contraction is off everywhere, so that fma() alone decides where a product and a sum are rounded
+// once: a kernel's result does not depend on how it was cut into tiles.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define TOPSEG_KERNEL __attribute__((always_inline)) inline
+
+namespace topseg {
+namespace TOPSEG_PATH {
+
+constexpr int lanes = TOPSEG_LANES;
+
+typedef float Vector __attribute__((vector_size(4 * TOPSEG_LANES)));
+typedef std::int32_t Integers __attribute__((vector_size(4 * TOPSEG_LANES)));
+
+TOPSEG_KERNEL Vector load(const float* p) {
+    Vector v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+TOPSEG_KERNEL void store(float* p, Vector v) { std::memcpy(p, &v, sizeof v); }
+TOPSEG_KERNEL Vector splat(float x) { return x - Vector{}; }
+TOPSEG_KERNEL Vector largest(Vector a, Vector b) { return a > b ? a : b; }
+TOPSEG_KERNEL Vector smallest(Vector a, Vector b) { return a < b ? a : b; }
+
+// a * b + c, rounded once where the processor can.
+TOPSEG_KERNEL Vector fma(Vector a, Vector b, Vector c) {
+#if TOPSEG_LANES == 16
+    return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif TOPSEG_LANES == 8
+    return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (Vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
+TOPSEG_KERNEL float sum_of(Vector v) {
+    float sum = 0;
+    for (int i = 0; i < lanes; ++i) sum += v[i];
+    return sum;
+}
+
+TOPSEG_KERNEL float largest_of(Vector v) {
+    float most = v[0];
+    for (int i = 1; i < lanes; ++i) most = v[i] > most ? v[i] : most;
+    return most;
+}
+
+// exp(x) for x <= 0, within 2 units in the last place: 2^n by the exponent's bits, the rest of the
+// exponent by Taylor's polynomial.
+TOPSEG_KERNEL Vector exp_negative(Vector x) {
+    x = largest(x, splat(-87.f));
+    const Vector magic = splat(12582912.f);  // adding it rounds to a whole number
+    const Vector shifted = fma(x, splat(1.44269504f), magic);
+    const Integers exponent = (Integers)shifted - 0x4B400000;
+    const Vector n = shifted - magic;
+    const Vector f = fma(n, splat(-1.42860677e-6f), fma(n, splat(-0.693145752f), x));
+    Vector p = splat(1.38888889e-3f);
+    p = fma(p, f, splat(8.33333333e-3f));
+    p = fma(p, f, splat(4.16666667e-2f));
+    p = fma(p, f, splat(1.66666667e-1f));
+    p = fma(p, f, splat(0.5f));
+    p = fma(p, f, splat(1.f));
+    p = fma(p, f, splat(1.f));
+    return (Vector)((Integers)p + (exponent << 23));
+}
+
+// Channels of a map, rounded up to whole vectors; the ones beyond are zero.
+constexpr int padded(int channels) { return (channels + lanes - 1) / lanes * lanes; }
+
+enum class Activation { none, relu, relu6 };
+
+template <Activation activation>
+TOPSEG_KERNEL Vector activate(Vector v) {
+    if constexpr (activation != Activation::none) v = largest(v, Vector{});
+    if constexpr (activation == Activation::relu6) v = smallest(v, splat(6.f));
+    return v;
+}
+
+}  // namespace TOPSEG_PATH
+}  // namespace topseg
