@@ -132,3 +132,25 @@ def test_class_count_comes_from_the_data(tmp_path: Path) -> None:
     assert num_classes_of(recipe, 5) == 5
     with pytest.raises(InputError, match=r"model.num_classes: got 5, but the data has 7 classes"):
         num_classes_of(recipe, 7)
+
+
+def test_a_base_of_a_dataset_keeps_its_own_root(tmp_path: Path) -> None:
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common/dataset.yaml").write_text("{root: photos, classes: [a, b]}")
+    (tmp_path / "child.yaml").write_text("{base: common/dataset.yaml, classes: [a, b, c]}")
+    data = read_data(tmp_path / "child.yaml")
+    assert data.root == str(tmp_path / "common/photos")
+    assert data.classes == ("a", "b", "c")
+
+
+def test_paths_of_overrides_survive_in_the_written_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.yaml").write_text("train: {steps: 5}")
+    overrides = ["model.weights=runs/base", "distill.teacher=runs/large", "distill.cache=cache"]
+    recipe = read_recipe(tmp_path / "r.yaml", overrides)
+    assert recipe.model.weights == str(tmp_path / "runs/base")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.yaml").write_text(to_yaml(recipe))
+    assert read_recipe(tmp_path / "run/recipe.yaml") == recipe

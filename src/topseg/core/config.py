@@ -88,26 +88,40 @@ def merge(below: Tree, above: Mapping[str, Any]) -> Tree:
     return merged
 
 
-def override(tree: Tree, assignments: Sequence[str]) -> Tree:
-    """Apply ``a.b=c`` assignments; the right side is read as YAML.
+def parse_override(assignment: str) -> Tree:
+    """Read ``a.b=c`` as the tree ``{a: {b: c}}``; the right side is read as YAML.
 
     Raises:
-        InputError: An assignment has no '=', or leads through something that is no section.
+        InputError: It has no '=', an empty key, or a value that is not valid YAML.
     """
-    for assignment in assignments:
-        dotted, equals, text = assignment.partition("=")
-        if not equals or not all(dotted.split(".")):
-            raise InputError(
-                f"override '{assignment}': expected key=value, such as train.steps=500"
-            )
-        try:
-            value = yaml.load(text, Loader=_UniqueKeyLoader)
-        except yaml.YAMLError:
-            raise InputError(f"override '{assignment}': the value is not valid YAML") from None
-        for key in reversed(dotted.split(".")):
-            value = {key: value}
-        _check_path(tree, dotted)
-        tree = merge(tree, value)
+    dotted, equals, text = assignment.partition("=")
+    if not equals or not all(dotted.split(".")):
+        raise InputError(f"override '{assignment}': expected key=value, such as train.steps=500")
+    try:
+        value = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError:
+        raise InputError(f"override '{assignment}': the value is not valid YAML") from None
+    for key in reversed(dotted.split(".")):
+        value = {key: value}
+    tree: Tree = value
+    return tree
+
+
+def override(tree: Tree, assignments: Sequence[str], trees: Sequence[Tree] | None = None) -> Tree:
+    """Apply ``a.b=c`` assignments.
+
+    Args:
+        tree: What they change.
+        assignments: As they were typed.
+        trees: What :func:`parse_override` made of them, where that was changed since.
+
+    Raises:
+        InputError: An assignment is not well formed, or leads through something that is no section.
+    """
+    parsed = [parse_override(one) for one in assignments] if trees is None else trees
+    for assignment, above in zip(assignments, parsed, strict=True):
+        _check_path(tree, assignment.partition("=")[0])
+        tree = merge(tree, above)
     return tree
 
 

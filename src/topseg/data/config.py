@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from topseg.core.config import STRICT
+from topseg.core.paths import LocalPath
 from topseg.core.ranges import Byte
 from topseg.data.layouts import LayoutName
 
@@ -20,7 +21,7 @@ class DataConfig:
 
     layout: LayoutName = "folder"
     """How the files are kept, by one of these names:"""
-    root: str = "."
+    root: LocalPath = "."
     """Folder of the data set."""
     train: str | tuple[str, ...] | None = None
     """Training split: the layout's split name, a sub-folder, or list files; null: the layout's."""

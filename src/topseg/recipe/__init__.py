@@ -23,12 +23,12 @@ from topseg.core.config import (
     Tree,
     build,
     merge,
-    override,
     read_inherited,
     to_tree,
 )
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.geometry import ResizeRule
+from topseg.core.paths import ModelPath, anchor, override_anchored
 from topseg.core.ranges import Fraction, Natural, Positive
 from topseg.data.config import DataConfig
 from topseg.data.transforms import AnyTransform
@@ -53,12 +53,12 @@ class ModelConfig:
     """What the family has beside the rest, a section of its own type."""
     drop_path: Fraction = 0.0
     """Largest rate of stochastic depth, in the last block; it rises linearly from the first."""
-    weights: str | None = None
+    weights: ModelPath | None = None
     """Weights of a whole model to start from (MODEL or a weight file)."""
     allow_partial: bool = False
     """Take what fits of ``weights`` and leave the rest as it was drawn, such as the class layer for
     another number of classes."""
-    backbone_weights: str | None = None
+    backbone_weights: ModelPath | None = None
     """Weights of the backbone alone, such as an ImageNet pre-training."""
 
     @model_validator(mode="before")
@@ -278,7 +278,7 @@ def read_recipe(
     """
     default = {"data": {"root": str(path.resolve().parent)}}  # as a root of "." would say
     tree = merge(default, read_inherited(path, functools.partial(_anchor, report=report)))
-    return build(Recipe, override(tree, _anchor_overrides(overrides)), path.name)
+    return build(Recipe, override_anchored(Recipe, tree, overrides), path.name)
 
 
 def read_data(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
@@ -308,46 +308,19 @@ def read_data_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         tree, name = read_inherited(path, _anchor), path.name
         if "data" in tree:
             return read_recipe(path, [f"data.{item}" for item in overrides])
-        tree = {**tree, "root": str(path.resolve().parent / tree.get("root", "."))}
-    return Recipe(data=build(DataConfig, override(tree, overrides), name))
-
-
-_PATHS = (
-    ("model", "weights"),
-    ("model", "backbone_weights"),
-    ("distill", "teacher"),
-    ("distill", "cache"),
-)
+        tree = {"root": str(path.resolve().parent)} | tree
+    return Recipe(data=build(DataConfig, override_anchored(DataConfig, tree, overrides), name))
 
 
 def _anchor(tree: Tree, path: Path, report: Callable[[str], None] | None = None) -> Tree:
-    """Make the paths of one recipe file absolute (a weight may also be a bare MODEL name)."""
-    folder = path.parent
+    """Make the paths of one file absolute: a recipe, a data section, or PaddleSeg's."""
     if is_paddleseg(tree):
         tree, notes = read_paddleseg(tree, path)
-        folder = Path.cwd()
         if report is not None:
             for line in notes:
                 report(f"{path.name}: {line}")
-    data = tree.get("data")
-    if isinstance(data, dict) and isinstance(data.get("root"), str):
-        tree = merge(tree, {"data": {"root": str((folder / data["root"]).resolve())}})
-    for section, key in _PATHS:
-        inner = tree.get(section)
-        value = inner.get(key) if isinstance(inner, dict) else None
-        if not isinstance(value, str):
-            continue
-        if key == "cache" or "/" in value or (folder / value).exists():
-            tree = merge(tree, {section: {key: str((folder / value).resolve())}})
-    return tree
-
-
-def _anchor_overrides(overrides: Sequence[str]) -> list[str]:
-    root = "data.root="
-    return [
-        f"{root}{Path(item.removeprefix(root)).resolve()}" if item.startswith(root) else item
-        for item in overrides
-    ]
+        return anchor(Recipe, tree, Path.cwd())
+    return anchor(DataConfig, anchor(Recipe, tree, path.parent), path.parent)
 
 
 def num_classes_of(recipe: Recipe, data_classes: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic.dataclasses import dataclass
 
 from topseg.core.config import STRICT
+from topseg.core.paths import LocalPath, ModelPath
 from topseg.core.ranges import Factor, Positive
 
 
@@ -12,7 +13,7 @@ from topseg.core.ranges import Factor, Positive
 class DistillConfig:
     """Learning from the logits of a larger model, beside the labels."""
 
-    teacher: str | None = None
+    teacher: ModelPath | None = None
     """MODEL with the same classes in the same order; null: no teacher."""
     channel_wise: Factor = 3.0
     """Factor of the channel-wise divergence (CWD): where in an image each class is."""
@@ -20,6 +21,6 @@ class DistillConfig:
     """Factor of the divergence of the class probabilities at each place."""
     temperature: Positive = 4.0
     """What the logits of both are divided by."""
-    cache: str | None = None
+    cache: LocalPath | None = None
     """Folder to keep the teacher's logits in, by the images they belong to; it pays off where the
     same batches come again, as in runs of the same seed; null: none."""

@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.core.config import STRICT, Tree, build, merge, override, read_yaml
+from topseg.core.config import STRICT, build, override, read_yaml
 from topseg.core.errors import InputError, did_you_mean
+from topseg.core.paths import Anchor, ModelPath, anchor
 from topseg.core.ranges import Natural
 
 PREFIX = "TOPSEG_SERVE_"
@@ -27,7 +28,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class ServeConfig:
     """Everything that can be said about a service."""
 
-    models: dict[str, str] = field(default_factory=dict)
+    models: dict[str, ModelPath] = field(default_factory=dict)
     """Name in addresses: MODEL. The first one answers where no name is given."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all of this machine's."""
@@ -76,9 +77,9 @@ class ServeConfig:
     localhost, 127.0.0.1 and ::1 while it listens on one of them, else any."""
     cors_origins: tuple[str, ...] = ()
     """Origins of other web pages that may use this service; none: no other page may."""
-    tls_cert: Path | None = None
+    tls_cert: Annotated[Path, Anchor()] | None = None
     """Certificate chain (PEM), for https and gRPC with TLS."""
-    tls_key: Path | None = None
+    tls_key: Annotated[Path, Anchor()] | None = None
     """Its private key (PEM)."""
     page: bool = True
     """Whether the page answers at '/'. It hands out the models' graphs, for the browser to run,
@@ -130,7 +131,7 @@ def read_serve_config(
     Raises:
         InputError: Everything that is wrong, one line each.
     """
-    tree = _anchored(read_yaml(file), file) if file is not None else {}
+    tree = {} if file is None else anchor(ServeConfig, read_yaml(file), file.resolve().parent)
     where = str(file) if file is not None else "serve"
     known = ServeConfig.__dataclass_fields__
     for variable, value in sorted(environment.items()):
@@ -161,18 +162,6 @@ def _named(models: Sequence[str]) -> dict[str, str]:
             )
         named[name] = model
     return named
-
-
-def _anchored(tree: Tree, file: Path) -> Tree:
-    """Make the paths of a file absolute (a model may also be a published name)."""
-    folder = file.resolve().parent
-    paths = {k: str(folder / tree[k]) for k in ("tls_cert", "tls_key") if tree.get(k)}
-    models = tree.get("models")
-    if isinstance(models, dict):
-        for name, model in models.items():
-            if isinstance(model, str) and ("/" in model or (folder / model).exists()):
-                paths = merge(paths, {"models": {name: str((folder / model).resolve())}})
-    return merge(tree, paths)
 
 
 def _processors() -> int:

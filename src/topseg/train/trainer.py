@@ -9,7 +9,6 @@ checkpoint: a run that was stopped and resumed ends with the weights of one that
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from topseg.bundle.metadata import Metadata
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
+from topseg.core.paths import without_paths
 from topseg.core.stop import StopSignal
 from topseg.data.dataset import Dataset, open_dataset
 from topseg.models.normalize import Normalize
@@ -333,17 +333,12 @@ class Trainer:
     def metadata(self, **more: object) -> Metadata:
         """Describe the model; ``more`` are further fields."""
         labels = self.data.labels
-        # Bundles travel: where the data lay on this machine is nobody's business.
-        data = dataclasses.replace(self.recipe.data, root=Path(self.recipe.data.root).name)
-        teacher = self.recipe.distill.teacher and Path(self.recipe.distill.teacher).name
-        distill = dataclasses.replace(self.recipe.distill, teacher=teacher, cache=None)
-        recipe = dataclasses.replace(self.recipe, data=data, distill=distill)
         return Metadata(
             architecture=self.recipe.model.architecture(labels.num_classes),
             classes=labels.names,
             palette=labels.palette,
             input=self.recipe.input,
             resize=self.recipe.resize,
-            recipe=to_tree(recipe),
+            recipe=without_paths(self.recipe),  # where data lay here is nobody's business
             **more,  # type: ignore[arg-type]
         )
