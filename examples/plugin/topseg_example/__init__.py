@@ -1,0 +1,1 @@
+"""One plug-in of each kind for topseg: a network, a loss, a transform, a layout and a runtime."""
