@@ -32,7 +32,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from fakes import FAKE, REAL, Server, make_bundle, running
 
-from topseg.serve.grpc.messages import SERVICE, messages
+from topseg.serve.grpc.messages import SERVICE, calls
 
 Case = Callable[[random.Random], tuple[str, str]]
 """Sends one mutation: what it was, and the answer's status."""
@@ -101,7 +101,7 @@ def sample_requests(images: Sequence[bytes]) -> list[bytes]:
 
 def sample_call() -> bytes:
     """A call of gRPC."""
-    request = messages()["ModelInferRequest"](model_name="fake", id="x")
+    request = calls()["ModelInfer"][0](model_name="fake", id="x")
     request.parameters["timeout"].int64_param = 1_000_000
     request.inputs.add(name="images", datatype="UINT8", shape=[1, 32, 32, 3])
     request.raw_input_contents.append(bytes(3072))

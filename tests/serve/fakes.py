@@ -63,11 +63,18 @@ class LocalWorker:
         self.pipeline = Pipeline(plan.open(plan.bundle), max_batch=plan.max_batch)
         self.max_batch = self.pipeline.max_batch
 
-    def __call__(self, tasks: Sequence[Task], seconds: float) -> list[Answer]:
+        self.sentinel, self._end = os.pipe()
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Answer]:
         return self.pipeline(tasks)
+
+    def kill(self) -> None:
+        raise AssertionError("a thread cannot be killed")
 
     def close(self) -> None:
         self.alive = False
+        os.close(self.sentinel)
+        os.close(self._end)
 
 
 def make_bundle(folder: Path, names: Sequence[str] = ("red", "green", "blue")) -> Bundle:

@@ -60,6 +60,49 @@ def test_file_of_a_form(parts: tuple[bytes, ...], header: str) -> None:
     assert find_image(form(*parts), f"multipart/form-data; {header}") == DATA
 
 
+NO_NAME = b"Content-Disposition: form-data; name=file\r\n\r\n" + DATA[:9]
+OTHER = b'Content-Disposition: form-data; name="y"; filename=b\r\n\r\n' + DATA[:5]
+
+
+@pytest.mark.parametrize(
+    ("parts", "length"),
+    [
+        ((FIELD, OTHER, FILE, NO_NAME, NAMED), len(DATA)),  # image before all others
+        ((OTHER, FIELD, NO_NAME), 9),  # then file
+        ((FIELD, OTHER, FILE), 5),  # then the first that is a file
+        ((FIELD, NAMED, NAMED.replace(DATA, b"")), len(DATA)),
+    ],
+)
+def test_image_comes_first_then_file_then_any_file(parts: tuple[bytes, ...], length: int) -> None:
+    assert find_image(form(*parts), "multipart/form-data; boundary=xyz") == DATA[:length]
+
+
+def test_gzip_of_several_members_and_padding() -> None:
+    whole = b"".join(gzip.compress(DATA[at : at + 100]) for at in range(0, len(DATA), 100))
+    for padding in (b"", bytes(3), bytes(70_000)):
+        assert unpack(whole + padding, "x-gzip", len(DATA)) == DATA
+    assert unpack(gzip.compress(bytes(5_000_000)), "gzip", 5_000_000) == bytes(5_000_000)
+    with pytest.raises(InputError, match="damaged"):
+        unpack(whole + b"more", "gzip", 10**6)
+    with pytest.raises(InputError, match="members"):
+        unpack(gzip.compress(b"") * 5000, "gzip", 10**6)
+    with pytest.raises(InputError, match="damaged"):
+        unpack(zlib.compress(DATA) * 2, "deflate", 10**6)
+
+
+def test_what_is_unpacked_is_counted_while_it_is() -> None:
+    taken: list[int] = []
+
+    def take(size: int) -> None:
+        taken.append(size)
+        if sum(taken) > 2_500_000:
+            raise Refusal(503, "full", reason="memory")
+
+    with pytest.raises(Refusal, match="full"):
+        unpack(gzip.compress(bytes(10**7)), "gzip", 10**8, take)
+    assert sum(taken) < 4_000_000
+
+
 def test_plain_bodies_are_left_alone() -> None:
     for kind in ("", "image/png", "application/x-www-form-urlencoded", "nonsense;;"):
         assert find_image(DATA, kind) == DATA
@@ -69,7 +112,13 @@ def test_plain_bodies_are_left_alone() -> None:
     ("body", "kind", "message"),
     [
         (form(FIELD), "multipart/form-data; boundary=xyz", "has no file"),
-        (form(FILE), "multipart/form-data; boundary=other", "has no file"),
+        (form(FILE), "multipart/form-data; boundary=other", "form: not valid"),
+        (form(FILE)[:-20], "multipart/form-data; boundary=xyz", "has no file"),
+        (form(*[FIELD] * 65, FILE), "multipart/form-data; boundary=xyz", "over 64 parts"),
+        (form(FILE), "multipart/form-data; boundary=" + "x" * 71, "no boundary"),
+        (form(FILE), "multipart/form-data; boundary=xyz" + ";" * 1000, "over 1000 characters"),
+        (form(FILE), "multipart/form-data; boundary*=a; boundary*0=b", "no boundary"),
+        (form(b"X" * 9000), "multipart/form-data; boundary=xyz", "form: not valid"),
         (b"", "multipart/form-data; boundary=xyz", "has no file"),
         (form(FILE), "multipart/form-data", "no boundary"),
         (form(FILE), "multipart/form-data; boundary=", "no boundary"),

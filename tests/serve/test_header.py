@@ -1,6 +1,7 @@
 """What image files say of themselves."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -72,3 +73,33 @@ def test_other_formats_are_refused(data: bytes) -> None:
 def test_damaged_headers(data: bytes) -> None:
     with pytest.raises(InputError, match="damaged"):
         check_header(data, 100)
+
+
+def chunk(name: bytes, data: bytes = b"") -> bytes:
+    return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+
+def test_images_that_would_keep_a_decoder_busy() -> None:
+    jpeg, png = FILES["progressive"], FILES["png"]
+    at = jpeg.index(b"\xff\xda")
+    scan = jpeg[at : jpeg.index(b"\xff", at + 30)]
+    bombs = {
+        "many scans": jpeg[:-2] + scan * 100 + jpeg[-2:],
+        "many segments": jpeg[:2] + b"\xff\xfe\0\2" * 2000 + jpeg[2:],
+        "many compressed texts": png[:33] + chunk(b"zTXt") * 9 + chunk(b"iTXt") * 8 + png[33:],
+        "many chunks": png[:33] + chunk(b"tEXt") * 20_000 + png[33:],
+    }
+    for what, data in bombs.items():
+        with pytest.raises(Refusal, match=what) as refused:
+            check_header(data, 10**6)
+        assert refused.value.status == 413
+    few = {
+        "scans": jpeg[:-2] + scan * 60 + jpeg[-2:],
+        "segments": jpeg[:2] + b"\xff\xfe\0\2" * 1900 + jpeg[2:],
+        "texts": png[:33] + chunk(b"zTXt") * 8 + chunk(b"iTXt") * 8 + png[33:],
+        "chunks": png[:33] + chunk(b"tEXt") * 19_000 + png[33:],
+        "scans of a thumbnail": jpeg[:2] + b"\xff\xe1\x03\x22" + b"\xff\xda\0\2" * 200 + jpeg[2:],
+        "scans after the end": jpeg + scan * 200,
+    }
+    for data in few.values():
+        assert check_header(data, 10**6) == (35, 61)

@@ -1,10 +1,14 @@
 """The gRPC messages: ours, read from our own file, are the protocol's."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from topseg.serve.grpc.messages import PROTO, calls, messages, read_proto
+from topseg.serve.grpc.messages import COMPILED, calls
+
+INFER = calls()["ModelInfer"][0]
 
 
 def shape_of(descriptor: Any) -> dict[str, Any]:
@@ -21,18 +25,19 @@ def test_messages_are_those_of_another_client() -> None:
     pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed")
     from tritonclient.grpc import service_pb2
 
-    for name, ours in messages().items():
+    for ours in (one for pair in calls().values() for one in pair):
+        name = ours.DESCRIPTOR.name
         theirs = shape_of(getattr(service_pb2, name).DESCRIPTOR)
         for field, described in shape_of(ours.DESCRIPTOR).items():
             assert theirs[field] == described, f"{name}.{field}"
 
 
 def test_values_survive_the_wire() -> None:
-    request = messages()["ModelInferRequest"](model_name="m", raw_input_contents=[b"\0\1"])
+    request = INFER(model_name="m", raw_input_contents=[b"\0\1"])
     request.parameters["timeout"].int64_param = -5
     tensor = request.inputs.add(name="images", datatype="UINT8", shape=[1, 2])
     tensor.contents.uint_contents.extend([1, 255])
-    again = messages()["ModelInferRequest"].FromString(request.SerializeToString())
+    again = INFER.FromString(request.SerializeToString())
     assert again == request
     assert again.parameters["timeout"].WhichOneof("parameter_choice") == "int64_param"
 
@@ -51,27 +56,10 @@ def test_every_call_has_its_messages() -> None:
         assert response.DESCRIPTOR.name == f"{name}Response"
 
 
-def test_reader_takes_the_language_apart() -> None:
-    file, found = read_proto(
-        """
-        // a comment { ; }
-        message A { message B { bool x = 1; } repeated B many = 2; // another
-          oneof either { string left = 3; B right = 4; } map<string, B> by_name = 7; int32 z = 9; }
-        service S { rpc Do(A) returns (A); }
-        """
-    )
-    message = file.message_type[0]
-    assert [field.name for field in message.field] == ["many", "left", "right", "by_name", "z"]
-    assert [nested.name for nested in message.nested_type] == ["B", "ByNameEntry"]
-    assert message.field[1].oneof_index == 0
-    assert message.oneof_decl[0].name == "either"
-    assert not message.field[4].HasField("oneof_index")
-    assert found == {"Do": ("A", "A")}
-
-
-def test_file_is_what_compilers_take() -> None:
+def test_compiled_form_is_of_the_file_beside_it(tmp_path: Path) -> None:
     protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
-    assert (
-        protoc.main(["protoc", f"-I{PROTO.parent}", "--descriptor_set_out=/dev/null", str(PROTO)])
-        == 0
-    )
+    out, proto = tmp_path / "out", COMPILED.with_suffix(".proto")
+    arguments = [f"-I{proto.parent}", f"--descriptor_set_out={out}", proto.name]
+    assert protoc.main(["protoc", *arguments]) == 0
+    compiled = FileDescriptorSet.FromString(COMPILED.read_bytes())
+    assert compiled == FileDescriptorSet.FromString(out.read_bytes())

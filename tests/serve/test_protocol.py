@@ -50,8 +50,8 @@ def test_binary_tensors_and_parameters(fake: Bundle) -> None:
     [
         ({}, b"", "none given, expected 'images'"),
         ([], b"", "got a list, expected an object"),
-        ({"inputs": 3}, b"", "inputs: expected a list of objects"),
-        ({"inputs": [[]]}, b"", "inputs: expected a list of objects"),
+        ({"inputs": 3}, b"", "inputs: expected a list of at most 16 objects"),
+        ({"inputs": [[]]}, b"", "inputs: expected a list of at most 16 objects"),
         ({"inputs": [{**TENSOR, "name": "x"}]}, b"", "got 'x', expected 'images'"),
         ({"inputs": [{**TENSOR, "name": ["x"]}]}, b"", "expected 'images'"),
         ({"inputs": [{**TENSOR, "datatype": "FP32"}]}, b"", "got 'FP32', expected UINT8"),
@@ -93,7 +93,11 @@ def test_binary_tensors_and_parameters(fake: Bundle) -> None:
             IMAGES.tobytes(),
             "no output 'mask', did you mean 'masks'?",
         ),
-        ({"inputs": [BINARY], "outputs": [{"name": []}]}, IMAGES.tobytes(), "no output '[]'"),
+        (
+            {"inputs": [BINARY], "outputs": [{"name": []}]},
+            IMAGES.tobytes(),
+            "no output a list of 0",
+        ),
         (
             {
                 "inputs": [BINARY],

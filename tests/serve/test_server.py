@@ -27,8 +27,10 @@ from topseg.core.errors import InputError
 from topseg.inference.upsample import upsample_argmax
 from topseg.serve import run
 from topseg.serve.config import ServeConfig
-from topseg.serve.grpc.messages import SERVICE, messages
+from topseg.serve.grpc.messages import SERVICE, calls
 from topseg.serve.grpc.server import start_rpc
+from topseg.serve.http.app import make_app
+from topseg.serve.http.connection import HttpServer
 from topseg.serve.service import Service
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
@@ -179,7 +181,7 @@ def test_who_leaves_is_not_worked_for(
             gone.close()
         channel = grpc.insecure_channel(f"127.0.0.1:{server.rpc_port}")
         infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
-        request = messages()["ModelInferRequest"](raw_input_contents=[IMAGES.tobytes()])
+        request = calls()["ModelInfer"][0](raw_input_contents=[IMAGES.tobytes()])
         request.inputs.add(name="images", datatype="UINT8", shape=IMAGES.shape)
         with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
             infer(request.SerializeToString(), timeout=0.1, metadata=(("x-request-id", "n4"),))
@@ -273,9 +275,10 @@ def test_taken_ports_and_missing_files_are_said(
         with pytest.raises(InputError, match=f"127.0.0.1:{port}: cannot listen here"):
             run._listen(ServeConfig(port=port))
         with pytest.raises(InputError, match=f"gRPC: cannot listen on 127.0.0.1:{port}"):
-            asyncio.run(start_rpc(make_service(), f"127.0.0.1:{port}"))
+            asyncio.run(start_rpc(make_service(), f"127.0.0.1:{port}", 9))
+    service = make_service(tls_cert=tmp_path / "no", tls_key=tmp_path / "no")
     with pytest.raises(InputError, match="tls_cert, tls_key: cannot be used"):
-        run._http(make_service(tls_cert=tmp_path / "no", tls_key=tmp_path / "no"))
+        HttpServer(make_app(service), service, 9)
 
 
 def test_engine_that_does_not_open_ends_the_server(fake: Bundle) -> None:

@@ -1,6 +1,9 @@
 """Worker processes: they start, answer, die and are replaced."""
 
 import asyncio
+import os
+import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from fakes import DEADLY, ColorRuntime, make_bundle
 
 from topseg.bundle.bundle import Bundle, read_bundle, write_metadata
 from topseg.core.errors import InputError
+from topseg.serve import model as model_module
 from topseg.serve.config import ServeConfig
 from topseg.serve.refusal import Refusal
 from topseg.serve.service import Service
@@ -34,27 +38,34 @@ def worker(fake: Bundle) -> Iterator[Worker]:
 
 
 def test_worker_answers(worker: Worker) -> None:
-    answers = worker([GOOD, GOOD], 30)
+    answers = worker([GOOD, GOOD])
     assert [answer.tensors["logits"].shape for answer in answers] == [(1, 3, 4, 4)] * 2
     assert worker.alive
     assert worker.max_batch == 2
 
 
-def test_worker_that_takes_too_long_is_lost(fake: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAKE_SECONDS", "0.05")
+def test_worker_without_a_task_says_that_it_is_there(worker: Worker) -> None:
+    assert worker([]) == []
+
+
+@pytest.mark.parametrize("size", [32, 1024])  # the larger one does not fit into the pipe
+def test_stopped_worker_can_be_killed_whatever_it_hangs_in(fake: Bundle, size: int) -> None:
     worker = Worker(plan(fake))
-    with pytest.raises(WorkerLost, match=r"did not answer within 0\.001 s"):
-        worker([GOOD], 0.001)
-    worker.kill()
+    os.kill(worker.pid, signal.SIGSTOP)
+    timer = threading.Timer(0.3, worker.kill)
+    timer.start()
+    with pytest.raises(WorkerLost, match="ended"):
+        worker([Tensors(np.zeros((1, size, size, 3), np.uint8), ("masks",))])
     worker.close()
+    assert not worker.alive
 
 
 def test_worker_that_dies_is_noticed(fake: Bundle) -> None:
     worker = Worker(plan(fake))
     with pytest.raises(WorkerLost, match="ended"):
-        worker([BAD], 30)
+        worker([BAD])
     with pytest.raises(WorkerLost, match="ended"):
-        worker([GOOD], 30)
+        worker([GOOD])
     worker.close()
 
 
@@ -72,9 +83,11 @@ def test_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
         Worker(plan(bundle))
 
 
-def run(bundle: Bundle, test: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
+def run(
+    bundle: Bundle, test: Callable[[Service], Coroutine[Any, Any, None]], **settings: Any
+) -> None:
     async def whole() -> None:
-        config = ServeConfig(models={"m": str(bundle.folder)}, workers=1)
+        config = ServeConfig(models={"m": str(bundle.folder)}, workers=1, **settings)
         service = Service(config, lambda model: read_bundle(Path(model)), ColorRuntime)
         await service.start()
         try:
@@ -96,11 +109,52 @@ def test_dead_workers_are_answered_for_and_replaced(fake: Bundle) -> None:
         assert answer.tensors["logits"].shape == (1, 3, 4, 4)
         assert service.ready
 
-        model.workers[0].kill()  # while there is nothing to do: nobody is to notice
-        model.workers[0]._process.join()
+        (worker,) = model.workers
+        worker.kill()  # while there is nothing to do: nobody is to notice
+        worker._process.join()
         await service.infer(model, GOOD, None)
         lines = service.metrics.text().decode().splitlines()
         assert 'topseg_worker_restarts_total{model="m"} 2.0' in lines
+
+    run(fake, test)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def test_workers_that_hang_are_replaced(fake: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "IDLE_SECONDS", 0.2)
+
+    async def test(service: Service) -> None:
+        model, big = service.model(), Tensors(np.zeros((1, 1024, 1024, 3), np.uint8), ("masks",))
+        for task in (GOOD, big):  # hung with a task
+            (old,) = model.workers
+            os.kill(old.pid, signal.SIGSTOP)
+            with pytest.raises(Refusal, match=r"did not answer within 1 s"):
+                await service.infer(model, task, None)
+            await until(lambda old=old: model.workers not in ((), (old,)))
+            assert (await service.infer(model, GOOD, None)).tensors["logits"].any()
+        (old,) = model.workers  # hung without one
+        os.kill(old.pid, signal.SIGSTOP)
+        await until(lambda: model.workers not in ((), (old,)))
+        assert service.ready
+
+    run(fake, test, worker_seconds=1.0)
+
+
+def test_readiness_tells_the_truth_of_idle_workers(fake: Bundle) -> None:
+    async def test(service: Service) -> None:
+        model = service.model()
+        (old,) = model.workers
+        os.kill(old.pid, signal.SIGKILL)
+        await until(lambda: not old.alive)
+        assert not service.ready
+        assert b'topseg_workers_ready{model="m"} 0.0' in service.metrics.text()
+        await until(lambda: service.ready)  # without a request
+        assert model.workers[0] is not old
 
     run(fake, test)
 

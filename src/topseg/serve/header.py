@@ -1,7 +1,8 @@
-"""Header: what an image file says of itself in its first bytes, before anything is decoded.
+"""Header: what an image file says of itself, before anything is decoded.
 
-Only formats whose magic bytes are listed here reach a decoder, and only images whose stated size is
-within the limit, so that a small file cannot ask for a large allocation.
+Only formats whose magic bytes are listed here reach a decoder, and only images whose stated size
+and structure are within the limits, so that a small file can neither ask for a large allocation nor
+keep a decoder busy.
 """
 
 from __future__ import annotations
@@ -18,10 +19,21 @@ FORMATS: Final = ("image/jpeg", "image/png", "image/webp")
 # A JPEG marker that is neither a stuffed byte (FF 00), a restart (FF D0-D7) nor filling (FF FF).
 _JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+
+MAX_SEGMENTS: Final = 2000
+"""Segments of a JPEG file: a hundred scans with their tables, and the largest colour profile."""
+MAX_SCANS: Final = 100
+"""Scans of a JPEG file. Encoders write one to twenty; each costs a pass over the whole image."""
+MAX_CHUNKS: Final = 20_000
+"""Chunks of a PNG file. Encoders write the pixels in chunks of 8 kB or more."""
+MAX_PACKED: Final = 16
+"""Compressed texts and profiles of a PNG file: the decoder unpacks up to 8 MB of each."""
+_PNG_PACKED: Final = frozenset({b"zTXt", b"iTXt", b"iCCP"})
 
 
 def check_header(data: bytes, max_pixels: int) -> Size:
-    """Refuse what is no image of a known format, or is too large.
+    """Check that a file is an image of a known format, and cheap enough to decode.
 
     Args:
         data: The file.
@@ -31,7 +43,7 @@ def check_header(data: bytes, max_pixels: int) -> Size:
         (height, width) as stored (an EXIF orientation may turn it).
 
     Raises:
-        Refusal: Another format, or too many pixels.
+        Refusal: Another format, or too many pixels, scans, chunks or segments.
         InputError: The header is damaged.
     """
     if data.startswith(b"\xff\xd8\xff"):
@@ -50,21 +62,39 @@ def check_header(data: bytes, max_pixels: int) -> Size:
 
 
 def _jpeg_size(data: bytes) -> Size | None:
-    """Walk the segments to the frame header (ITU T.81, B.2.2): length, precision, size."""
-    at = 2
-    while found := _JPEG_MARKER.search(data, at):
+    """Walk the segments to the end of the image (ITU T.81, B.1.1); the frame header has the size.
+
+    Entropy-coded data has no markers but restarts, so that every scan is found whatever its bytes.
+    """
+    size, at, scans = None, 2, 0
+    for _ in range(MAX_SEGMENTS):
+        found = _JPEG_MARKER.search(data, at)
+        if found is None or found[1][0] == _JPEG_END:
+            return size
         at = found.end()
-        if found[1][0] in _JPEG_FRAMES:
-            return _number(data, at + 3, 2), _number(data, at + 5, 2)
+        if found[1][0] in _JPEG_FRAMES and size is None:
+            size = _number(data, at + 3, 2), _number(data, at + 5, 2)  # after length and precision
+        scans += found[1][0] == _JPEG_SCAN
+        if scans > MAX_SCANS:
+            raise too_large("image: a JPEG of many scans", f"{MAX_SCANS} scans")
         at += _number(data, at, 2)
-    return None
+    raise too_large("image: a JPEG of many segments", f"{MAX_SEGMENTS} segments")
 
 
 def _png_size(data: bytes) -> Size | None:
-    """Read the first chunk, which must be IHDR: width, height."""
+    """Walk the chunks (length, name, content, checksum); the first, IHDR, has the size."""
     if data[12:16] != b"IHDR":
         return None
-    return _number(data, 20, 4), _number(data, 16, 4)
+    at, packed = 8, 0
+    for _ in range(MAX_CHUNKS):
+        name = data[at + 4 : at + 8]
+        if not name or name == b"IEND":
+            return _number(data, 20, 4), _number(data, 16, 4)
+        packed += name in _PNG_PACKED
+        if packed > MAX_PACKED:
+            raise too_large("image: a PNG of many compressed texts", f"{MAX_PACKED} of them")
+        at += 12 + _number(data, at, 4)
+    raise too_large("image: a PNG of many chunks", f"{MAX_CHUNKS} chunks")
 
 
 def _webp_size(data: bytes) -> Size | None:
@@ -83,5 +113,5 @@ def _webp_size(data: bytes) -> Size | None:
 
 
 def _number(data: bytes, at: int, length: int, order: str = "big") -> int:
-    """An unsigned number; what lies beyond the end of the data counts as zeros missing."""
+    """Return an unsigned number; bytes beyond the end of the data are left out of it."""
     return int.from_bytes(data[at : at + length], "little" if order == "little" else "big")

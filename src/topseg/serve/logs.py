@@ -13,7 +13,7 @@ class JsonFormatter(logging.Formatter):
     """Time, level and message, then the fields that were given as ``extra={"fields": {...}}``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give one line."""
+        """Return one line."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "time": f"{moment}.{int(record.msecs):03d}Z",
@@ -35,7 +35,10 @@ def log_json(level: str, stream: TextIO | None = None) -> None:
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name, least in (("topseg", level.upper()), ("uvicorn", "WARNING"), ("grpc", "WARNING")):
+    others = {"asyncio": "WARNING", "grpc": "WARNING", "uvicorn": "ERROR", "py.warnings": "WARNING"}
+    logging.captureWarnings(True)
+    logging.getLogger("python_multipart").disabled = True  # it repeats what a refusal says
+    for name, least in {"topseg": level.upper(), **others}.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)

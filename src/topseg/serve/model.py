@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("topseg.serve")
 
+IDLE_SECONDS = 5.0
+"""How long a worker may be idle before it is asked whether it is there."""
+ANSWER_SECONDS = 5.0
+"""How long it may take to answer that."""
+
 
 class Model:
     """A queue, and as many loops as there are workers, each feeding its own.
@@ -38,7 +43,7 @@ class Model:
         self,
         name: str,
         bundle: Bundle,
-        hire: Callable[[], Worker],
+        start_worker: Callable[[], Worker],
         config: ServeConfig,
         metrics: Metrics,
     ) -> None:
@@ -47,13 +52,13 @@ class Model:
         Args:
             name: Its name in addresses.
             bundle: What is served.
-            hire: Starts a worker (blocking).
+            start_worker: Starts a worker (blocking).
             config: Limits.
             metrics: What is counted.
         """
         self.name = name
         self.bundle = bundle
-        self._hire = hire
+        self._start_worker = start_worker
         self._config = config
         self._metrics = metrics
         self._batcher: Batcher[Task, Answer] = Batcher(
@@ -72,7 +77,7 @@ class Model:
     @property
     def ready(self) -> bool:
         """Whether a worker runs whose network has been warmed up."""
-        return bool(self._workers)
+        return bool(self.workers)
 
     @property
     def waiting(self) -> int:
@@ -82,7 +87,7 @@ class Model:
     @property
     def workers(self) -> tuple[Worker, ...]:
         """The workers that run."""
-        return tuple(self._workers)
+        return tuple(worker for worker in self._workers if worker.alive)
 
     async def start(self) -> None:
         """Start every worker and wait until each has run once.
@@ -92,7 +97,7 @@ class Model:
         """
         count = self._config.worker_count
         started = await asyncio.gather(
-            *(self._in_thread(self._hire) for _ in range(count)), return_exceptions=True
+            *(self._in_thread(self._start_worker) for _ in range(count)), return_exceptions=True
         )
         failed = [result for result in started if isinstance(result, BaseException)]
         self._workers |= {worker for worker in started if not isinstance(worker, BaseException)}
@@ -101,6 +106,8 @@ class Model:
             if isinstance(failed[0], WorkerLost):
                 raise InputError(f"model '{self.name}': {failed[0]} while it started")
             raise failed[0]
+        for worker in self._workers:
+            self._watch(worker)
         self._batcher.max_batch = min(worker.max_batch for worker in self._workers)
         if self._batcher.max_batch < self._config.max_batch:
             fields = {"model": self.name, "max_batch": self._batcher.max_batch}
@@ -111,7 +118,7 @@ class Model:
         self._open = True
 
     async def submit(self, task: Task, shape: Size, *, seconds: float, images: int = 1) -> Answer:
-        """Have a task answered.
+        """Get the answer to a task.
 
         Args:
             task: What to do.
@@ -146,17 +153,25 @@ class Model:
                 loop.cancel()
             self._batcher.refuse(lambda: not_ready(self.name))
         await asyncio.gather(*self._loops, return_exceptions=True)
+        for worker in self._workers:
+            asyncio.get_running_loop().remove_reader(worker.sentinel)
         await asyncio.gather(*(self._in_thread(worker.close) for worker in self._workers))
         self._workers.clear()
         self._threads.shutdown(wait=False)
 
     async def _serve(self, worker: Worker) -> None:
-        """Feed one worker, and its successor when it dies."""
-        while batch := await self._batcher.take():
+        """Feed one worker, and its successor when it dies or hangs."""
+        while True:
+            batch = await self._batcher.take(IDLE_SECONDS, worker)
+            if not batch and self._batcher.closed and not self.waiting:
+                return
             try:
                 if not worker.alive:  # it died while there was nothing to do, so not of these
                     worker = await self._replace(worker)
-                await self._answer(batch, worker)
+                if batch:
+                    await self._answer(batch, worker)
+                else:  # a process that is stopped is alive, but does not answer
+                    await self._call(worker, [], min(ANSWER_SECONDS, self._config.worker_seconds))
             except WorkerLost as lost:
                 for job in batch:
                     job.fail(Refusal(500, f"{lost}; try again", reason="worker_lost"))
@@ -167,11 +182,39 @@ class Model:
 
     async def _answer(self, batch: list[Job[Task, Answer]], worker: Worker) -> None:
         tasks, start = [job.task for job in batch], time.perf_counter()
-        answers = await self._in_thread(worker, tasks, self._config.worker_seconds)
+        answers = await self._call(worker, tasks, self._config.worker_seconds)
         self._batcher.done(batch, time.perf_counter() - start)
         self._metrics.batches.labels(self.name).observe(answers[0].batch)
         for job, answer in zip(batch, answers, strict=True):
             job.finish(answer)
+
+    async def _call(self, worker: Worker, tasks: list[Task], seconds: float) -> list[Answer]:
+        """Let a worker answer; one that takes longer is killed, whatever it hangs in.
+
+        Raises:
+            WorkerLost: It died or was killed.
+        """
+        late = asyncio.get_running_loop().call_later(seconds, worker.kill)
+        try:
+            answers: list[Answer] = await self._in_thread(worker, tasks)
+        except WorkerLost:
+            if late.when() <= asyncio.get_running_loop().time():
+                message = f"the worker process did not answer within {seconds:g} s"
+                raise WorkerLost(message) from None
+            raise
+        finally:
+            late.cancel()
+        return answers
+
+    def _watch(self, worker: Worker) -> None:
+        """Look again as soon as a worker's process ends, busy or not."""
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            loop.remove_reader(worker.sentinel)
+            self._batcher.wake()
+
+        loop.add_reader(worker.sentinel, ended)
 
     async def _replace(self, worker: Worker) -> Worker:
         """Start another worker in a dead one's place, however often it takes.
@@ -180,15 +223,16 @@ class Model:
             InputError, WorkerLost: It does not start, and the model is to close anyway.
         """
         self._workers.discard(worker)
+        asyncio.get_running_loop().remove_reader(worker.sentinel)
         log.error("worker lost", extra={"fields": {"model": self.name, "pid": worker.pid}})
         await self._in_thread(worker.close)
         for pause in itertools.chain((0.1, 1.0, 5.0), itertools.repeat(30.0)):
             self._metrics.restarts.labels(self.name).inc()
             try:
-                worker = await self._in_thread(self._hire)
+                worker = await self._in_thread(self._start_worker)
                 break
             except (InputError, WorkerLost) as error:
-                if not self._workers:
+                if not self.workers:
                     self._open = False
                     self._batcher.refuse(lambda: not_ready(self.name))
                 fields = {"model": self.name, "error": str(error), "again_in_s": pause}
@@ -198,6 +242,7 @@ class Model:
                 await asyncio.sleep(pause)
         self._open = True
         self._workers.add(worker)
+        self._watch(worker)
         return worker
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -8,9 +8,11 @@ Source: https://github.com/kserve/open-inference-protocol, with the binary tenso
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +23,7 @@ from topseg import __version__
 from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError, did_you_mean
 from topseg.runtimes.base import check_images
-from topseg.serve.refusal import too_large
+from topseg.serve.refusal import SHOWN, shown, too_large
 
 EXTENSIONS: Final = ("binary_tensor_data",)
 VERSION: Final = "1"
@@ -31,6 +33,12 @@ DATATYPES: Final = {"uint8": "UINT8", "uint16": "UINT16", "float32": "FP32"}
 
 JSON_LIMIT: Final = 8 * 2**20
 """Bytes of JSON: as Python objects they become many times as large."""
+JSON_COUNTS: Final = {b"[": 600_000, b"{": 1000, b'"': 10_000}
+"""How often a character may be in it: lists of numbers may be many, objects and texts are few."""
+MAX_TENSORS: Final = 16
+"""Inputs, and outputs, that a request may name."""
+SMALL: Final = 2**16
+"""Bytes of JSON that are read, and numbers that are written, in a moment."""
 
 
 @dataclass(frozen=True)
@@ -92,32 +100,37 @@ def read_request(body: bytes, header_length: int | None, metadata: Metadata) -> 
     if length > JSON_LIMIT:
         raise too_large(f"request: {length} bytes of JSON", f"{JSON_LIMIT}; send binary tensors")
     tree = _json(body[:length])
-    given, at = {}, length
+    given: dict[str, Any] = {}
+    at = length
     for tensor in _mappings(tree, "inputs"):
         size = _parameters(tensor).get("binary_data_size")
         values = tensor.get("data")
         if size is not None:
             if not _is_int(size) or not 0 <= size <= len(body) - at:
                 raise InputError(
-                    f"inputs: binary_data_size: got {size!r}, but {len(body) - at} bytes follow"
+                    f"inputs: binary_data_size: got {shown(size)}, "
+                    f"but {len(body) - at} bytes follow"
                 )
             values, at = memoryview(body)[at : at + size], at + size
         name, shape = tensor.get("name"), tensor.get("shape")
-        given[name] = read_images(name, tensor.get("datatype"), shape, values, metadata)
+        images = read_images(name, tensor.get("datatype"), shape, values, metadata)
+        if given:
+            raise InputError(f"inputs: '{INPUT}' is given twice")
+        given[INPUT] = images
     if at != len(body):
         raise InputError(f"request: {len(body) - at} bytes follow that no input claims")
     parameters = _parameters(tree)
     binary = parameters.get("binary_data_output") is True
-    outputs = {}
+    outputs: dict[str, bool] = {}
     for tensor in _mappings(tree, "outputs"):
         own = _parameters(tensor)
         if "classification" in own:
             raise InputError("outputs: classification is not offered; take 'masks'")
-        outputs[str(tensor.get("name"))] = own.get("binary_data", binary) is True
+        outputs[check_output(tensor.get("name"))] = own.get("binary_data", binary) is True
     return Inference(
         only_input(given),
-        check_outputs(outputs or dict.fromkeys(OUTPUTS, binary)),
-        str(tree.get("id", "")),
+        outputs or dict.fromkeys(OUTPUTS, binary),
+        check_id(tree.get("id") or ""),
         read_timeout(parameters.get("timeout")),
     )
 
@@ -139,14 +152,15 @@ def read_images(name: Any, datatype: Any, shape: Any, values: Any, metadata: Met
         InputError: What is wrong with it.
     """
     if name != INPUT:
-        raise InputError(f"inputs: got '{name}', expected '{INPUT}'")
+        raise InputError(f"inputs: got {shown(name)}, expected '{INPUT}'")
     expected = DATATYPES[metadata.input_dtype]
     if datatype != expected:
-        raise InputError(f"{name}: datatype: got {datatype!r}, expected {expected}")
+        raise InputError(f"{name}: datatype: got {shown(datatype)}, expected {expected}")
     dtype = np.dtype(metadata.input_dtype)
     sides = shape if isinstance(shape, list) and len(shape) == 4 else [0]
-    if not all(_is_int(side) and side > 0 for side in sides):
-        raise InputError(f"{name}: shape: got {shape!r}, expected [batch, height, width, channels]")
+    if not all(_is_int(side) and 0 < side < 2**31 for side in sides):
+        got = ", ".join(map(shown, shape[:8])) if isinstance(shape, list) else shown(shape)
+        raise InputError(f"{name}: shape: got [{got}], expected [batch, height, width, channels]")
     if isinstance(values, bytes | memoryview):
         if len(values) != math.prod(shape) * dtype.itemsize:
             raise InputError(
@@ -155,7 +169,7 @@ def read_images(name: Any, datatype: Any, shape: Any, values: Any, metadata: Met
             )
         images = np.frombuffer(values, dtype.newbyteorder("<"))
     else:
-        images = _numbers(name, values, dtype)
+        images = read_numbers(name, values, dtype)
         if images.size != math.prod(shape):
             raise InputError(
                 f"{name}: data: got {images.size} numbers, expected {math.prod(shape)} for the "
@@ -166,8 +180,43 @@ def read_images(name: Any, datatype: Any, shape: Any, values: Any, metadata: Met
     return images
 
 
+def read_numbers(name: str, values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Make an array of numbers in lists, nested or not.
+
+    NumPy sees plain lists of numbers alone: of anything else it would make what takes most memory.
+
+    Args:
+        name: Of the tensor, for messages.
+        values: What JSON had.
+        dtype: What the model takes.
+
+    Returns:
+        (N,) in the model's type.
+
+    Raises:
+        InputError: Anything but numbers that the type can hold.
+    """
+    for _ in range(3):  # a tensor has four sides
+        if not (isinstance(values, list) and values and isinstance(values[0], list)):
+            break
+        if set(map(type, values)) != {list} or len(set(map(len, values))) != 1:
+            raise InputError(f"{name}: data: rows of unequal length")
+        values = list(chain.from_iterable(values))
+    whole = dtype.kind in "iu"
+    low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if whole else (-3.4e38, 3.4e38)
+    kinds = {int} if whole else {int, float}
+    numbers = None
+    if isinstance(values, list) and values and set(map(type, values)) <= kinds:
+        with contextlib.suppress(OverflowError):
+            numbers = np.array(values, np.int64 if whole else np.float64)
+    if numbers is None or not (low <= numbers.min() and numbers.max() <= high):
+        kind = f"whole numbers from {low} to {high}" if whole else "numbers"
+        raise InputError(f"{name}: data: expected {kind}, or binary data")
+    return numbers.astype(dtype)
+
+
 def only_input(given: Mapping[Any, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Take the one input there must be.
+    """Return the one input there must be.
 
     Raises:
         InputError: There is none.
@@ -177,26 +226,37 @@ def only_input(given: Mapping[Any, NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return given[INPUT]
 
 
-def check_outputs(names: Mapping[Any, bool]) -> dict[str, bool]:
-    """Refuse outputs that no model has.
+def check_output(name: Any) -> str:
+    """Return the name of an output that every model has.
 
     Raises:
         InputError: Another name.
     """
-    for name in names:
-        if name not in OUTPUTS:
-            raise InputError(f"outputs: no output '{name}'{did_you_mean(str(name), OUTPUTS)}")
-    return dict(names)
+    if name not in OUTPUTS:
+        word = name[:SHOWN] if isinstance(name, str) else ""
+        raise InputError(f"outputs: no output {shown(name)}{did_you_mean(word, OUTPUTS)}")
+    return str(name)
+
+
+def check_id(identity: Any) -> str:
+    """Return a request's id, which its answer repeats.
+
+    Raises:
+        InputError: No text, or a long one.
+    """
+    if not isinstance(identity, str) or len(identity) > SHOWN:
+        raise InputError(f"id: got {shown(identity)}, expected at most {SHOWN} characters")
+    return identity
 
 
 def read_timeout(microseconds: Any) -> float | None:
     """Turn the parameter "timeout" into seconds.
 
     Raises:
-        InputError: It is no whole number.
+        InputError: It is no whole number of at most 63 bits.
     """
-    if microseconds is not None and not _is_int(microseconds):
-        raise InputError(f"timeout: got {microseconds!r}, expected whole microseconds")
+    if microseconds is not None and not (_is_int(microseconds) and 0 <= microseconds < 2**63):
+        raise InputError(f"timeout: got {shown(microseconds)}, expected whole microseconds")
     return microseconds / 1e6 if microseconds else None
 
 
@@ -213,31 +273,31 @@ def write_response(
     Returns:
         The body, and the length of its JSON where binary tensors follow.
     """
-    outputs, binary = [], []
+    outputs: list[bytes] = []
+    binary: list[bytes] = []
     for name, as_bytes in inference.outputs.items():
         array = tensors[name]
-        one: dict[str, Any] = {
-            "name": name,
-            "datatype": DATATYPES[array.dtype.name],
-            "shape": array.shape,
-        }
+        one = {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": array.shape}
         if as_bytes:
             binary.append(to_bytes(array))
-            one["parameters"] = {"binary_data_size": len(binary[-1])}
+            outputs.append(to_json({**one, "parameters": {"binary_data_size": len(binary[-1])}}))
         else:
-            one["data"] = array.ravel().tolist()
-        outputs.append(one)
-    tree = {"model_name": model, "model_version": VERSION, "outputs": outputs}
-    header = to_json(tree | ({"id": inference.id} if inference.id else {}))
+            outputs.append(to_json(one)[:-1] + b',"data":[' + _json_numbers(array) + b"]}")
+    about = {"model_name": model, "model_version": VERSION}
+    about |= {"id": inference.id} if inference.id else {}
+    header = to_json(about)[:-1] + b',"outputs":[' + b",".join(outputs) + b"]}"
     return b"".join([header, *binary]), len(header) if binary else None
 
 
 def to_bytes(array: NDArray[Any]) -> bytes:
-    """Give an array's values, row-major and little-endian."""
+    """Return an array's values, row-major and little-endian."""
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _json(data: bytes) -> dict[str, Any]:
+    for character, limit in JSON_COUNTS.items():
+        if data.count(character) > limit:
+            raise InputError(f"request: over {limit} times {character.decode()} in JSON")
     try:
         tree = from_json(data, allow_inf_nan=False)
     except ValueError as error:
@@ -247,10 +307,18 @@ def _json(data: bytes) -> dict[str, Any]:
     return tree
 
 
+def _json_numbers(array: NDArray[Any]) -> bytes:
+    """Return numbers as JSON, without brackets; in pieces, for others to run between them."""
+    flat = array.ravel()
+    pieces = (flat[at : at + SMALL].tolist() for at in range(0, flat.size, SMALL))
+    return b",".join(to_json(piece)[1:-1] for piece in pieces)
+
+
 def _mappings(tree: Mapping[str, Any], key: str) -> Iterable[dict[str, Any]]:
     found = tree.get(key) or []
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise InputError(f"{key}: expected a list of objects")
+    listed = isinstance(found, list) and len(found) <= MAX_TENSORS
+    if not listed or not all(isinstance(one, dict) for one in found):
+        raise InputError(f"{key}: expected a list of at most {MAX_TENSORS} objects")
     return found
 
 
@@ -261,20 +329,6 @@ def _parameters(tree: Mapping[str, Any]) -> dict[str, Any]:
     if any(key.startswith("shared_memory") for key in found):
         raise InputError("parameters: shared memory is not offered; send binary tensors")
     return found
-
-
-def _numbers(name: str, values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    try:
-        numbers = np.asarray(values)
-    except ValueError:
-        raise InputError(f"{name}: data: rows of unequal length") from None
-    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    whole = numbers.dtype.kind in "iu" and numbers.size > 0
-    if not whole or numbers.min() < low or numbers.max() > high:
-        raise InputError(
-            f"{name}: data: expected whole numbers from {low} to {high}, or binary data"
-        )
-    return numbers.astype(dtype).ravel()
 
 
 def _is_int(value: Any) -> bool:

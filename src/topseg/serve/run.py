@@ -6,27 +6,29 @@ SIGTERM and SIGINT stop the service (twice: at once), SIGHUP reloads its models.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
-from collections.abc import Iterator
-from typing import Any
-
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import Final
 
 from topseg.core.errors import InputError
 from topseg.inference.hub import open_model
 from topseg.serve.config import ServeConfig
 from topseg.serve.grpc.server import start_rpc
 from topseg.serve.http.app import make_app
+from topseg.serve.http.connection import HttpServer
 from topseg.serve.logs import log_json
 from topseg.serve.service import Finder, Service
 from topseg.serve.workers.worker import Opener
 
 log = logging.getLogger("topseg.serve")
+
+SPARE_FILES: Final = 128
+"""Descriptors for everything but connections and workers: the log, the listeners, files read."""
+WORKER_FILES: Final = 8
+"""Descriptors for each worker, and its successor while it starts."""
 
 
 def serve(
@@ -47,6 +49,7 @@ def serve(
         InputError: A model cannot be opened, or an address cannot be listened on.
     """
     log_json(config.log_level)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines are no JSON
     service = Service(config, find, open_engine)
     with _listen(config) as listener:
         return asyncio.run(_serve(service, listener))
@@ -54,12 +57,13 @@ def serve(
 
 async def _serve(service: Service, listener: socket.socket) -> int:
     config, loop = service.config, asyncio.get_running_loop()
-    server = _Server(_http(service))
+    server = HttpServer(make_app(service), service, connection_limit(config))
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     rpc, rpc_port = None, None
     if config.grpc_port is not None:
-        rpc, rpc_port = await start_rpc(service, f"{address}:{config.grpc_port}")
+        at = f"{address}:{config.grpc_port}"
+        rpc, rpc_port = await start_rpc(service, at, connection_limit(config))
     stopping = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, number, stopping, service)
@@ -87,28 +91,27 @@ async def _serve(service: Service, listener: socket.socket) -> int:
     return 0
 
 
-def _http(service: Service) -> uvicorn.Config:
-    config = service.config
-    http = uvicorn.Config(
-        make_app(service),
-        http=_Protocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        h11_max_incomplete_event_size=16 * 1024,
-        limit_concurrency=config.max_connections,
-        timeout_keep_alive=int(max(1, config.head_s)),
-        timeout_graceful_shutdown=int(max(1, config.drain_s)),
-        ssl_certfile=config.tls_cert,
-        ssl_keyfile=config.tls_key,
-    )
-    try:
-        http.load()
-    except OSError as error:
-        raise InputError(f"tls_cert, tls_key: cannot be used ({error})") from None
-    return http
+def connection_limit(config: ServeConfig) -> int:
+    """Return how many connections a port may have, which the process's descriptors allow as well.
+
+    Raises:
+        InputError: The process may open too few files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard and hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return config.max_connections
+    ports = 1 if config.grpc_port is None else 2
+    workers = WORKER_FILES * config.worker_count * len(config.models)
+    limit = min(config.max_connections, (soft - SPARE_FILES - workers) // ports)
+    if limit < 1:
+        raise InputError(f"this process may open {soft} files, which is too few; raise 'ulimit -n'")
+    if limit < config.max_connections:
+        fields = {"max_connections": config.max_connections, "allowed": limit, "files": soft}
+        log.warning("fewer connections: raise 'ulimit -n'", extra={"fields": fields})
+    return limit
 
 
 def _stop(number: int, stopping: asyncio.Future[int], service: Service) -> None:
@@ -120,64 +123,6 @@ def _stop(number: int, stopping: asyncio.Future[int], service: Service) -> None:
         for worker in model.workers:
             worker.kill()
     os._exit(128 + number)
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to its owner."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class _Protocol(H11Protocol):
-    """A connection that a slow client cannot keep for ever."""
-
-    _head_timer: asyncio.TimerHandle | None = None
-    _unsent = 0
-
-    def connection_made(self, transport: Any) -> None:
-        """Give the first request's head its time."""
-        super().connection_made(transport)
-        self._expect_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Give every later head its time too, from its first byte on."""
-        if self._head_timer is None and self._idle:
-            self._expect_head()
-        super().data_received(data)
-        if not self._idle:
-            self._forget_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._forget_head()
-        super().connection_lost(exc)
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that is not used, or whose client does not read its answer."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and (self._unsent == 0 or unsent < self._unsent):  # it reads, though slowly
-            self._unsent = unsent
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
-        elif unsent:
-            self.transport.abort()
-        else:
-            super().timeout_keep_alive_handler()
-
-    @property
-    def _idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
-
-    def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
-
-    def _forget_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 def _listen(config: ServeConfig) -> socket.socket:

@@ -6,16 +6,17 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
 from topseg.runtimes.registry import open_runtime
 from topseg.serve.config import ServeConfig
 from topseg.serve.header import check_header
+from topseg.serve.memory import Memory
 from topseg.serve.metrics import Metrics
 from topseg.serve.model import Model
-from topseg.serve.refusal import Refusal, too_large
+from topseg.serve.refusal import Refusal, shown, too_large
 from topseg.serve.workers.worker import Opener, Worker, WorkerPlan
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("topseg.serve")
 
+T = TypeVar("T")
 Finder = Callable[[str], Bundle]
+
+CODECS: Final = 2
+"""Large bodies that are unpacked, parsed or written at once."""
 
 
 class Service:
@@ -34,7 +39,7 @@ class Service:
         metrics: What is counted.
         models: By name, the first being the default.
         draining: Whether the service is on its way out.
-        talking: Held while a large body is read or written in a thread; one at a time.
+        memory: What requests hold, all together.
     """
 
     def __init__(
@@ -58,13 +63,14 @@ class Service:
         self._open = open_engine or functools.partial(
             open_runtime, name=config.runtime, device=config.device, threads=config.threads
         )
-        self.talking = asyncio.Lock()
-        self._held = 0
+        self.memory = Memory(config.max_held_bytes)
+        self._codecs = asyncio.Semaphore(CODECS)
         self._reloading = asyncio.Lock()
         self.models = {
             name: self._model(name, find(model)) for name, model in config.models.items()
         }
         self.metrics.watch(self.models)
+        self.metrics.held.set_function(lambda: self.memory.held)
 
     @property
     def ready(self) -> bool:
@@ -117,7 +123,7 @@ class Service:
         name = name or next(iter(self.models))
         if name not in self.models:
             known = ", ".join(self.models)
-            raise Refusal(404, f"no model '{name}' here, known: {known}", reason="no_model")
+            raise Refusal(404, f"no model {shown(name)} here, known: {known}", reason="no_model")
         if version not in (None, "", "1"):
             raise Refusal(404, f"model '{name}' has only version 1", reason="no_model")
         return self.models[name]
@@ -150,17 +156,10 @@ class Service:
             task, (height, width), seconds=self._seconds(seconds), images=count
         )
 
-    def hold(self, size: int) -> None:
-        """Account for the bytes of a request's body, or let go of them (less than 0).
-
-        Raises:
-            Refusal: There are too many already.
-        """
-        self._held += size
-        self.metrics.held.set(self._held)
-        if size > 0 and self._held > self.config.max_held_bytes:
-            message = "busy: too many bodies are in memory already; try again in 1 s"
-            raise Refusal(503, message, reason="bodies", retry_after=1)
+    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Read or write a large body beside the event loop, few at a time for memory's sake."""
+        async with self._codecs:
+            return await asyncio.to_thread(function, *arguments)
 
     def _seconds(self, asked: float | None) -> float:
         longest = self.config.deadline_s

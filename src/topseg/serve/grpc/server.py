@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import grpc
+import numpy as np
 from google.protobuf.message import DecodeError
 
+from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.serve import protocol
 from topseg.serve.grpc.messages import SERVICE, calls
+from topseg.serve.grpc.wire import check_wire
 from topseg.serve.http.guard import Keys, log_request, request_id
+from topseg.serve.memory import Share
 from topseg.serve.protocol import Inference
 from topseg.serve.refusal import Refusal
 from topseg.serve.service import Service
@@ -26,21 +31,29 @@ _CODES: Final = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.INVALID_ARGUMENT,
     500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-_OPEN: Final = frozenset({"ServerLive", "ServerReady", "ModelReady"})
+_HEALTH: Final = frozenset({"ServerLive", "ServerReady"})
+"""Calls that are answered without their message, which is empty."""
+_OPEN: Final = _HEALTH | {"ModelReady"}
 """Calls that need no key."""
+IDLE_SECONDS: Final = 30.0
+"""Least time that an unused connection stays open."""
 
 
-async def start_rpc(service: Service, address: str) -> tuple[grpc.aio.Server, int]:
+async def start_rpc(
+    service: Service, address: str, max_connections: int
+) -> tuple[grpc.aio.Server, int]:
     """Listen.
 
     Args:
         service: What answers.
         address: Host and port.
+        max_connections: Open connections.
 
     Returns:
         The server, and the port it listens on.
@@ -54,13 +67,17 @@ async def start_rpc(service: Service, address: str) -> tuple[grpc.aio.Server, in
             ("grpc.max_receive_message_length", config.max_request_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", 16 * 1024),
+            ("grpc.max_allowed_incoming_connections", max_connections),
+            ("grpc.server_handshake_timeout_ms", int(1000 * config.head_s)),
+            ("grpc.max_connection_idle_ms", int(1000 * max(config.head_s, IDLE_SECONDS))),
+            ("grpc.http2.bdp_probe", 0),  # windows stay small: a call waits unread, not in memory
             ("grpc.so_reuseport", 0),
         ],
-        maximum_concurrent_rpcs=len(service.models) * (config.queue + config.worker_count) + 16,
+        maximum_concurrent_rpcs=config.max_connections,
     )
     answers = Calls(service)
     handlers: dict[str, Any] = {
-        name: grpc.unary_unary_rpc_method_handler(
+        name: grpc.stream_unary_rpc_method_handler(
             answers.handler(name), None, response.SerializeToString
         )
         for name, (_, response) in calls().items()
@@ -81,25 +98,47 @@ async def start_rpc(service: Service, address: str) -> tuple[grpc.aio.Server, in
 
 
 class Calls:
-    """One method a call; a refusal becomes the status that means the same."""
+    """One method per call; a refusal becomes the status that means the same.
+
+    To the library the calls are streams of requests (of one request, as clients send), so that a
+    call's key is checked and its place in memory found before its message is received.
+    """
 
     def __init__(self, service: Service) -> None:
         """Answer for a service."""
         self._service = service
         self._keys = Keys(service.config.api_keys)
+        config = service.config
+        self._places = len(service.models) * (config.queue + config.worker_count) + 16
+        self._readers = asyncio.Semaphore(
+            max(1, config.max_held_bytes // config.max_request_bytes // 4)
+        )
 
-    def handler(self, name: str) -> Callable[[bytes, Any], Awaitable[Any]]:
-        """Give the handler of one call, from a request's bytes to a response."""
+    def handler(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
+        """Return the handler of one call, from a request's bytes to a response."""
         answer: Callable[[Any, Any], Awaitable[dict[str, Any]]] = getattr(self, f"_{name}")
         request_class, response_class = calls()[name]
 
-        async def handle(body: bytes, context: Any) -> Any:
-            start, status, refusal = time.perf_counter(), 200, None
+        async def handle(_: Any, context: Any) -> Any:
+            start, status, refusal, size = time.perf_counter(), 200, None, 0
             metadata = dict(context.invocation_metadata() or ())
+            share = Share(self._service.memory)
+            context.add_done_callback(lambda _: share.close())  # once the answer is sent
             try:
                 if name not in _OPEN:
                     self._keys.check(str(metadata.get("authorization", "")))
-                return response_class(**await answer(request_class.FromString(body), context))
+                if name in _HEALTH:
+                    return response_class(**await answer(None, context))
+                with self._place():
+                    body = await self._read(context)
+                    size = len(body)
+                    share.take(size)
+                    check_wire(body, request_class.DESCRIPTOR)
+                    request = request_class.FromString(body)
+                    del body
+                    response = response_class(**await answer(request, context))
+                    share.take(response.ByteSize())
+                    return response
             except Refusal as refused:
                 refusal = refused
             except InputError as error:
@@ -116,10 +155,34 @@ class Calls:
                 status = refusal.status if refusal else status
                 seconds = time.perf_counter() - start
                 self._service.metrics.count(f"grpc {name}", status, refusal, seconds)
-                log_request(request_id(metadata), "grpc", name, status, seconds, len(body), refusal)
+                log_request(request_id(metadata), "grpc", name, status, seconds, size, refusal)
             await context.abort(_CODES[refusal.status], refusal.message)
 
         return handle
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """Hold one of the places of calls that are not about health."""
+        if self._places == 0:
+            raise Refusal(503, "busy: too many calls; try again", reason="calls", retry_after=1)
+        self._places -= 1
+        try:
+            yield
+        finally:
+            self._places += 1
+
+    async def _read(self, context: Any) -> bytes:
+        """Receive a call's message, within the limit of time; few at once, for memory's sake."""
+        seconds = self._service.config.body_s
+        try:
+            async with asyncio.timeout(seconds), self._readers:
+                body = await context.read()
+        except TimeoutError:
+            message = f"the message did not arrive within {seconds:g} s"
+            raise Refusal(408, message, reason="slow_client") from None
+        if body is grpc.aio.EOF:
+            raise Refusal(400, "request: no message", reason="input")
+        return bytes(body)
 
     async def _ServerLive(self, request: Any, context: Any) -> dict[str, Any]:
         return {"live": True}
@@ -140,7 +203,10 @@ class Calls:
     async def _ModelInfer(self, request: Any, context: Any) -> dict[str, Any]:
         service = self._service
         model = service.model(request.model_name, request.model_version)
-        inference = _read(request, model.bundle.metadata)
+        if request.raw_input_contents:
+            inference = read_call(request, model.bundle.metadata)
+        else:  # numbers one by one
+            inference = await service.in_thread(read_call, request, model.bundle.metadata)
         times = [t for t in (inference.seconds, context.time_remaining()) if t is not None]
         task = Tensors(inference.images, tuple(inference.outputs))
         answer = await service.infer(model, task, min(times, default=None))
@@ -157,25 +223,52 @@ class Calls:
         }
 
 
-def _read(request: Any, metadata: Any) -> Inference:
+def read_call(request: Any, metadata: Metadata) -> Inference:
+    """Read a ModelInferRequest.
+
+    Args:
+        request: The message.
+        metadata: Of the model.
+
+    Raises:
+        InputError: What is wrong with it.
+    """
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise InputError(
             f"raw_input_contents: got {len(raw)}, expected one for each of {len(request.inputs)} "
             "inputs"
         )
-    given = {}
+    given: dict[str, Any] = {}
     for number, tensor in enumerate(request.inputs):
-        values = raw[number] if raw else list(tensor.contents.uint_contents)
-        shape = list(tensor.shape)
-        given[tensor.name] = protocol.read_images(
-            tensor.name, tensor.datatype, shape, values, metadata
+        values = raw[number] if raw else _numbers(tensor, metadata)
+        if given:
+            raise InputError(f"inputs: '{protocol.INPUT}' is given twice")
+        given[protocol.INPUT] = protocol.read_images(
+            tensor.name, tensor.datatype, list(tensor.shape), values, metadata
         )
-    names = [output.name for output in request.outputs] or protocol.OUTPUTS
+    names = [protocol.check_output(output.name) for output in request.outputs]
     timeout = request.parameters["timeout"].int64_param if "timeout" in request.parameters else None
     return Inference(
         protocol.only_input(given),
-        protocol.check_outputs(dict.fromkeys(names, True)),
-        request.id,
+        dict.fromkeys(names or protocol.OUTPUTS, True),
+        protocol.check_id(request.id),
         protocol.read_timeout(timeout or None),
     )
+
+
+def _numbers(tensor: Any, metadata: Metadata) -> bytes:
+    """Return an input's numbers as raw bytes; in pieces, for others to run between them."""
+    dtype, contents = np.dtype(metadata.input_dtype), tensor.contents
+    sent, numbers = (
+        (np.float32, contents.fp32_contents)
+        if dtype.kind == "f"
+        else (np.uint32, contents.uint_contents)
+    )
+    pieces = []
+    for at in range(0, len(numbers), protocol.SMALL):
+        piece = np.array(numbers[at : at + protocol.SMALL], sent)
+        if dtype.kind == "u" and piece.max() > np.iinfo(dtype).max:
+            raise InputError(f"{protocol.INPUT}: contents: got {piece.max()}, expected {dtype}")
+        pieces.append(piece.astype(dtype.newbyteorder("<")).tobytes())
+    return b"".join(pieces)

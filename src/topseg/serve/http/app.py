@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp
+from starlette.routing import Match
 
 from topseg import __version__
 from topseg.core.errors import InputError
@@ -25,9 +25,9 @@ from topseg.serve import protocol
 from topseg.serve.header import FORMATS
 from topseg.serve.http.bodies import find_image, unpack
 from topseg.serve.http.docs import render
-from topseg.serve.http.guard import Guard, error_response
+from topseg.serve.http.guard import HEALTH, Guard, error_response
 from topseg.serve.page.site import Site
-from topseg.serve.refusal import Refusal
+from topseg.serve.refusal import Refusal, shown
 from topseg.serve.service import Service
 from topseg.serve.workers.pipeline import CONTENT_TYPES, Output, Segment, Tensors
 from topseg.serve.workers.regions import Shapes
@@ -35,14 +35,15 @@ from topseg.serve.workers.regions import Shapes
 T = TypeVar("T")
 
 Timeout = Annotated[float | None, Header(description="Seconds for the answer.", gt=0)]
+SMALL_FORM: Final = 2**18
+"""Bytes of a form that are parsed in a moment."""
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _FORM: Final = {
     "schema": {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
 }
-_HEALTH: Final = frozenset({"/v2/health/live", "/v2/health/ready"})
 
 
-def make_app(service: Service) -> ASGIApp:
+def make_app(service: Service) -> Guard:
     """Make the application.
 
     Args:
@@ -70,7 +71,7 @@ def make_app(service: Service) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout"],
             expose_headers=["Server-Timing", "X-Request-ID", "Retry-After"],
         )
-    return Guard(app, service, lambda path: path in _HEALTH or site.has(path))
+    return Guard(app, service, lambda path: path in HEALTH or site.has(path))
 
 
 def _lifespan(site: Site) -> Any:
@@ -138,19 +139,23 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         data = await _body(request, service)
         model = service.model(name, version)
         length = request.headers.get("inference-header-content-length")
-        if length is not None and not length.isdecimal():
-            raise InputError(f"Inference-Header-Content-Length: got '{length[:40]}'")
-        arguments = (data, int(length[:12]) if length else None, model.bundle.metadata)
-        async with service.talking:  # JSON of large tensors takes long, and much memory
-            inference = await asyncio.to_thread(protocol.read_request, *arguments)
+        if length is not None and not (length.isdecimal() and len(length) < 12):
+            raise InputError(f"Inference-Header-Content-Length: got {shown(length)}")
+        body = (data, int(length) if length else None, model.bundle.metadata)
+        if int(length or len(data)) <= protocol.SMALL:
+            inference = protocol.read_request(*body)
+        else:
+            inference = await service.in_thread(protocol.read_request, *body)
         times = [t for t in (inference.seconds, x_request_timeout) if t is not None]
         task = Tensors(inference.images, tuple(inference.outputs))
         work = service.infer(model, task, min(times, default=None))
         answer = await _while_wanted(request, work)
-        async with service.talking:
-            content, header = await asyncio.to_thread(
-                protocol.write_response, model.name, inference, answer.tensors
-            )
+        given = (model.name, inference, answer.tensors)
+        if sum(tensor.size for tensor in answer.tensors.values()) <= protocol.SMALL:
+            content, header = protocol.write_response(*given)
+        else:
+            content, header = await service.in_thread(protocol.write_response, *given)
+        request.scope["topseg.take"](len(content))
         response = Response(content, media_type="application/json")
         if header is not None:
             response.headers["Content-Type"] = "application/octet-stream"
@@ -190,10 +195,15 @@ def _add_segment(app: FastAPI, service: Service) -> None:
 
         The image is the body itself (JPEG, PNG or WebP) or a file in a form.
         """
-        data = find_image(await _body(request, service), request.headers.get("content-type", ""))
+        data, kind = await _body(request, service), request.headers.get("content-type", "")
+        if len(data) > SMALL_FORM and kind[:10].lower() == "multipart/":
+            data = await service.in_thread(find_image, data, kind)
+        else:
+            data = find_image(data, kind)
         output = output or _accepted(request.headers.get("accept", ""))
         work = service.segment(model, Segment(data, output, alpha, shapes), x_request_timeout)
         answer = await _while_wanted(request, work)
+        request.scope["topseg.take"](len(answer.body))
         timing = {"Server-Timing": _timing(answer.stages)}
         return Response(answer.body, media_type=CONTENT_TYPES[output], headers=timing)
 
@@ -205,6 +215,9 @@ def _add_site(app: FastAPI, site: Site) -> None:
 
     @app.get("/{address:path}", include_in_schema=False)
     async def page(request: Request, address: str) -> Response:
+        for route in app.routes:  # an address that another method answers
+            if route.matches({**request.scope, "method": "POST"})[0] is Match.FULL:
+                raise HTTPException(405, headers={"Allow": "POST"})
         return await asyncio.to_thread(site.answer, address)
 
 
@@ -225,7 +238,10 @@ def _add_errors(app: FastAPI) -> None:
     async def explain_route(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         message = f"{request.method} {request.url.path[:200]}: {error.detail}; see /docs"
-        refusal = Refusal(error.status_code, message, reason="route")
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        refusal = Refusal(error.status_code, message, reason="route", headers=headers)
         return error_response(request.scope, refusal)
 
     async def fail(request: Request, error: Exception) -> Response:
@@ -247,7 +263,8 @@ async def _body(request: Request, service: Service) -> bytes:
     body, encoding = await request.body(), request.headers.get("content-encoding", "")
     if not encoding:
         return body
-    return await asyncio.to_thread(unpack, body, encoding, service.config.max_request_bytes)
+    limit, take = service.config.max_request_bytes, request.scope["topseg.take"]
+    return await service.in_thread(unpack, body, encoding, limit, take)
 
 
 async def _while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:

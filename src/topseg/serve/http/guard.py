@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import math
 import re
 import time
 import uuid
@@ -22,7 +23,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from topseg.serve.refusal import Refusal, too_large
+from topseg.serve.memory import Share
+from topseg.serve.refusal import Refusal, connections_full, shown, too_large
 from topseg.serve.service import Service
 
 log = logging.getLogger("topseg.serve")
@@ -34,7 +36,10 @@ _SAFE: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
-_PROBES: Final = {"/v2/health/live", "/v2/health/ready", "/metrics"}
+HEALTH: Final = frozenset({"/v2/health/live", "/v2/health/ready"})
+_PROBES: Final = HEALTH | {"/metrics"}
+PART_BYTES: Final = 2**18
+"""An answer is sent in parts, the next one when the client has read most of this one."""
 LINGER_SECONDS: Final = 2.0
 """How long the rest of a refused body is read, so that its sender gets to see the answer."""
 
@@ -60,7 +65,7 @@ class Keys:
 
 
 def check_host(host: str, allowed: Iterable[str]) -> None:
-    """Refuse a request that calls the service by another name, as a page that rebinds its own does.
+    """Check the name by which a request calls the service; a page that rebinds its own name errs.
 
     Args:
         host: The header, with or without a port.
@@ -74,7 +79,7 @@ def check_host(host: str, allowed: Iterable[str]) -> None:
     except ValueError:
         name = ""
     if not any(fnmatchcase(name, pattern.lower()) for pattern in allowed):
-        message = f"Host: this service is not '{host[:100]}'; the setting 'hosts' names it"
+        message = f"Host: this service is not {shown(host)}; the setting 'hosts' names it"
         raise Refusal(400, message, reason="host")
 
 
@@ -100,14 +105,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(self._service, scope, receive, send)
+        scope = exchange.scope
         try:
+            if scope.get("topseg.crowded") and scope["path"] not in HEALTH:
+                raise connections_full(math.ceil(self._service.config.head_s))
             check_host(exchange.headers.get("host", ""), self._service.config.allowed_hosts)
             if scope["method"] != "OPTIONS" and not self._is_open(scope["path"]):
                 self._keys.check(exchange.headers.get("authorization", ""))
             exchange.check_length()
             await self._app(scope, exchange.receive, exchange.send)
         except Refusal as refusal:
-            await error_response(scope, refusal)(scope, exchange.receive, exchange.send)
+            if exchange.status is None:
+                await error_response(scope, refusal)(scope, exchange.receive, exchange.send)
         except Exception:
             log.exception("request failed", extra={"fields": {"request_id": exchange.id}})
             if exchange.status is None:
@@ -116,11 +125,17 @@ class Guard:
         finally:
             exchange.end()
 
+    async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request on a connection beyond the limit: health only."""
+        await self({**scope, "topseg.crowded": True}, receive, send)
+
 
 def error_response(scope: Scope, refusal: Refusal) -> JSONResponse:
-    """Give a refusal as ``{"error": "..."}``, and remember it for the log."""
+    """Return a refusal as ``{"error": "..."}``, and remember it for the log."""
     scope["topseg.refusal"] = refusal
-    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
+    headers = {**refusal.headers}
+    if refusal.retry_after:
+        headers["Retry-After"] = str(refusal.retry_after)
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"error": refusal.message}, refusal.status, headers)
@@ -156,23 +171,37 @@ def log_request(
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its answer.
+
+    Attributes:
+        scope: What the application gets; it sees HEAD as GET.
+        headers: Of the request.
+        id: Of the request.
+        status: Of the answer; None: there is none yet.
+    """
 
     def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers = Headers(scope=scope)
         self.id = request_id(self.headers)
         self.status: int | None = None
+        self._method = scope["method"]
+        self._share = Share(service.memory)
+        method = "GET" if self._method == "HEAD" else self._method
+        self.scope = {**scope, "method": method, "topseg.take": self._share.take}
         self._service = service
-        self._scope = scope
         self._receive = receive
         self._send = send
         self._start = time.perf_counter()
         self._deadline = asyncio.get_running_loop().time() + service.config.body_s
         self._size = 0
-        self._whole = not {"content-length", "transfer-encoding"} & set(self.headers)
+        self._framed = {"content-length", "transfer-encoding"} & set(self.headers)
+        self._whole = not self._framed
 
     def check_length(self) -> None:
-        """Refuse a body by its stated length, before any of it is read."""
+        """Check a body's length as stated, before any of it is read."""
+        if len(self._framed) == 2:  # two lengths: what one program takes for a body ...
+            message = "Content-Length and Transfer-Encoding: send one of them"
+            raise Refusal(400, message, reason="http")  # ... is a request to another
         stated, limit = self.headers.get("content-length", "0"), self._service.config
         if int(stated) > limit.max_request_bytes:  # the server has checked that it is a number
             raise self._too_large()
@@ -191,7 +220,7 @@ class _Exchange:
         part = len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         self._size += part
-        self._service.hold(part)
+        self._share.take(part)
         if self._size > self._service.config.max_request_bytes:
             raise self._too_large()
         return message
@@ -203,24 +232,34 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             if not self._whole and self.status >= 400 and self.status != 408:
                 await self._linger()
-            if self._service.draining or not self._whole:
+            if self._service.draining or not self._whole or len(self._framed) == 2:
+                headers["Connection"] = "close"
+            if self.scope.get("topseg.crowded"):
                 headers["Connection"] = "close"
             headers["X-Request-ID"] = self.id
             for name, value in _SAFE.items():
                 headers[name] = value
+        body = message.get("body", b"")
+        if self._method == "HEAD":
+            message = {**message, "body": b""} if body else message
+        elif len(body) > PART_BYTES:
+            for at in range(0, len(body), PART_BYTES):
+                part = body[at : at + PART_BYTES]
+                await self._send({**message, "body": part, "more_body": True})
+            message = {**message, "body": b""}
         await self._send(message)
 
     def end(self) -> None:
-        """Let go of the body, measure and log."""
-        self._service.hold(-self._size)
+        """Let go of body and answer, measure and log."""
+        self._share.close()
         seconds = time.perf_counter() - self._start
-        route = getattr(self._scope.get("route"), "path", "other")
-        refusal: Refusal | None = self._scope.get("topseg.refusal")
+        route = getattr(self.scope.get("route"), "path", "other")
+        refusal: Refusal | None = self.scope.get("topseg.refusal")
         status = self.status or 499  # the client left before there was an answer
         self._service.metrics.count(route, status, refusal, seconds)
         if status >= 400 or route not in _PROBES:
-            method, path = self._scope["method"], self._scope["path"]
-            log_request(self.id, method, path, status, seconds, self._size, refusal)
+            path = self.scope["path"]
+            log_request(self.id, self._method, path, status, seconds, self._size, refusal)
 
     async def _linger(self) -> None:
         """Read the rest of a body: closing before its sender is done would hide the answer."""

@@ -136,7 +136,7 @@ def install_engine(package: Path) -> None:
 
 
 def has_engine() -> bool:
-    """Tell whether the in-browser engine is installed beside the page."""
+    """Return whether the in-browser engine is installed beside the page."""
     return all((FOLDER / "ort" / name).is_file() for name in ENGINE_FILES)
 
 
@@ -144,8 +144,9 @@ def _model_files(folder: str, bundle: Bundle, *, graph: bool) -> dict[str, Path 
     """A model's metadata and graph; not its recipe, which tells of folders where it was trained."""
     metadata = bundle.metadata
     graphs = {}
-    if graph and "onnx" in metadata.graphs and metadata.architecture.in_channels == 3:
-        graphs["onnx"] = metadata.graphs["onnx"]
+    onnx = metadata.graphs.get("onnx")
+    if graph and onnx and metadata.architecture.in_channels == 3 and _is_own(bundle, onnx.file):
+        graphs["onnx"] = onnx
     names = [one.file for one in graphs.values()]
     public = dataclasses.replace(
         metadata,
@@ -157,3 +158,9 @@ def _model_files(folder: str, bundle: Bundle, *, graph: bool) -> dict[str, Path 
         f"{folder}/{METADATA}": json.dumps(to_tree(public)).encode(),
     }
     return files | {f"{folder}/{name}": bundle.folder / name for name in names}
+
+
+def _is_own(bundle: Bundle, name: str) -> bool:
+    """Return whether a file is in a bundle's folder and listed there with its hash."""
+    inside = (bundle.folder / name).resolve().is_relative_to(bundle.folder.resolve())
+    return inside and name in bundle.metadata.files

@@ -7,11 +7,11 @@ import mimetypes
 from pathlib import Path
 from typing import Final
 
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from topseg.bundle.bundle import Bundle
 from topseg.serve.page.files import page_files
-from topseg.serve.refusal import Refusal
+from topseg.serve.refusal import Refusal, shown
 from topseg.serve.service import Service
 
 _TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm"}
@@ -27,22 +27,24 @@ class Site:
         self._files: dict[str, Path | bytes] = {}
 
     def has(self, path: str) -> bool:
-        """Tell whether a path is one of the page's."""
+        """Return whether a path is one of the page's."""
         return path.removeprefix("/") in self._table()
 
     def answer(self, address: str) -> Response:
-        """Give a file.
+        """Return a file.
 
         Raises:
             Refusal: There is none at this address.
         """
         content = self._table().get(address)
         if content is None:
-            raise Refusal(404, f"nothing at '/{address[:200]}'; see /docs", reason="route")
+            raise Refusal(404, f"nothing at {shown(f'/{address}')}; see /docs", reason="route")
         suffix = Path(address or "index.html").suffix
         kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
-        data = content.read_bytes() if isinstance(content, Path) else content
-        return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})
+        headers = {"Cache-Control": "no-cache"}
+        if isinstance(content, Path):  # sent piece by piece: a graph is large
+            return FileResponse(content, media_type=kind, headers=headers)
+        return Response(content, media_type=kind, headers=headers)
 
     def _table(self) -> dict[str, Path | bytes]:
         """The files of the models that are served now."""

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from topseg.core.geometry import Size
 from topseg.serve.refusal import Refusal, queue_full, too_late
@@ -55,6 +55,15 @@ class Job(Generic[Task, Answer]):
         """Answer by an error, if an answer is still wanted."""
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+class Mortal(Protocol):
+    """What may die while it waits for work."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it lives."""
+        ...
 
 
 class Batcher(Generic[Task, Answer]):
@@ -119,7 +128,7 @@ class Batcher(Generic[Task, Answer]):
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         job = Job(task, shape, images, answer)
         self._jobs.append(job)
-        self._wake()
+        self.wake()
         try:
             async with asyncio.timeout(seconds):
                 return await answer
@@ -130,17 +139,29 @@ class Batcher(Generic[Task, Answer]):
             if job in self._jobs:
                 self._jobs.remove(job)
 
-    async def take(self) -> list[Job[Task, Answer]]:
+    async def take(
+        self, seconds: float | None = None, waiter: Mortal | None = None
+    ) -> list[Job[Task, Answer]]:
         """Wait for the next batch.
 
+        Args:
+            seconds: How long; None: for ever.
+            waiter: Who will answer; when it dies, :meth:`wake` is to be called.
+
         Returns:
-            Jobs of one shape class, the oldest first; empty when the queue is closed and done.
+            Jobs of one shape class, the oldest first; empty when the queue is closed and done, when
+            nothing came in time, or when the waiter died.
         """
+        until = None if seconds is None else time.monotonic() + seconds
         while True:
+            if waiter is not None and not waiter.alive:
+                return []
             if not self._jobs:
-                if self._closed:
+                left = None if until is None else until - time.monotonic()
+                if self._closed or (left is not None and left <= 0):
                     return []
-                await self._changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), left)
                 continue
             batch = self._batch()
             left = batch[0].entered + self._max_wait - time.monotonic()
@@ -160,10 +181,15 @@ class Batcher(Generic[Task, Answer]):
         """Estimate the seconds until the queue of now has been worked off."""
         return max(1, math.ceil(len(self._jobs) * self._seconds / self._workers))
 
+    def wake(self) -> None:
+        """Let everybody who waits for a batch look again."""
+        self._changed.set()
+        self._changed.clear()
+
     def close(self) -> None:
         """Take nothing more; what waits is still given to the workers."""
         self._closed = True
-        self._wake()
+        self.wake()
 
     def refuse(self, refusal: Callable[[], Refusal]) -> None:
         """Answer everything that waits by an error."""
@@ -185,8 +211,3 @@ class Batcher(Generic[Task, Answer]):
     def _is_full(self, batch: list[Job[Task, Answer]]) -> bool:
         pixels = sum(job.pixels for job in batch) + batch[0].pixels // batch[0].images
         return sum(job.images for job in batch) >= self.max_batch or pixels > self._max_pixels
-
-    def _wake(self) -> None:
-        """Let every worker that waits look again."""
-        self._changed.set()
-        self._changed.clear()

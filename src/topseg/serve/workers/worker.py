@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.core.errors import InputError
@@ -69,7 +69,12 @@ class Worker:
         self._end = weakref.finalize(self, self._process.kill)  # also where nobody calls close
         theirs.close()
         try:
-            ready = self._receive(START_SECONDS)
+            if not self._connection.poll(START_SECONDS):
+                raise WorkerLost(f"the worker process did not start within {START_SECONDS:g} s")
+            ready = self._connection.recv()
+        except (EOFError, OSError):
+            self.close()
+            raise WorkerLost("the worker process ended") from None
         except WorkerLost:
             self.close()
             raise
@@ -88,47 +93,45 @@ class Worker:
         """Whether the process runs."""
         return self._process.is_alive()
 
-    def __call__(self, tasks: Sequence[Task], seconds: float) -> list[Answer]:
-        """Let the process answer a batch.
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that becomes readable when the process ends."""
+        return self._process.sentinel
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Answer]:
+        """Let the process answer a batch, however long that takes; :meth:`kill` ends the wait.
 
         Args:
-            tasks: What its pipeline gets.
-            seconds: How long it may take.
+            tasks: What its pipeline gets; none: it answers that it is there.
 
         Raises:
-            WorkerLost: It died of it, or took longer and was ended.
+            WorkerLost: The process ended, of a task or because it was killed.
         """
         try:
             self._connection.send(tasks)
-        except OSError:
+            answers: list[Answer] = self._connection.recv()
+        except (EOFError, OSError):
             raise WorkerLost("the worker process ended") from None
-        answers: list[Answer] = self._receive(seconds)
         return answers
 
     def close(self) -> None:
-        """End the process, after what it does now."""
+        """End the process: within a second by itself, then by force."""
         self._connection.close()
         self._process.join(1)
         self.kill()
         self._process.join()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, also one that is stopped or does not read what it is sent."""
         self._end()
-
-    def _receive(self, seconds: float) -> Any:
-        try:
-            if self._connection.poll(seconds):
-                return self._connection.recv()
-        except (EOFError, OSError):
-            raise WorkerLost("the worker process ended") from None
-        raise WorkerLost(f"the worker process did not answer within {seconds:g} s")
 
 
 def _work(connection: Connection, plan: WorkerPlan) -> None:
     """The process's side: open, say so, answer batches until the server closes the connection."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the server decides when a worker ends
         signal.signal(number, signal.SIG_IGN)
+    silence = os.open(os.devnull, os.O_WRONLY)  # decoders write of damaged files what is no JSON
+    os.dup2(silence, 2)
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(plan.max_pixels)
     import cv2
 
@@ -139,8 +142,9 @@ def _work(connection: Connection, plan: WorkerPlan) -> None:
         if read_bundle(plan.bundle.folder) != plan.bundle:
             raise InputError(f"{plan.bundle.folder}: changed while it was served; reload it")
         pipeline = Pipeline(plan.open(plan.bundle), max_batch=plan.max_batch, threads=plan.threads)
-    except InputError as error:
-        connection.send(str(error))
+    except Exception as error:
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        connection.send(f"{kind}{error}")
         return
     connection.send(pipeline.max_batch)
     while True:
