@@ -14,10 +14,13 @@ from topseg.bundle.bundle import Bundle
 from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
 from topseg.models.normalize import Normalize
+from topseg.runtimes import registry
 from topseg.runtimes.base import Runtime
-from topseg.runtimes.registry import Engine, open_runtime
+from topseg.runtimes.registry import ENGINES, Engine, find_engine, open_runtime
 
-FREE = ["onnx", "openvino", "mnn", "torch"]
+WEIGHTS_ALONE = ["native", "torch"]
+WITHOUT_NATIVE = {name: engine for name, engine in ENGINES.items() if name != "native"}
+FREE = ["onnx", "openvino", "mnn", *WEIGHTS_ALONE]
 SIZES = [(64, 64), (32, 96), (128, 160)]
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -38,8 +41,8 @@ def expected(trained: Bundle) -> Expected:
 @pytest.fixture(scope="module", params=FREE)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     name = request.param
-    bundle = request.getfixturevalue("trained" if name == "torch" else "exported")
-    if name != "torch" and name not in bundle.metadata.graphs:
+    bundle = request.getfixturevalue("trained" if name in WEIGHTS_ALONE else "exported")
+    if not find_engine(name).takes(bundle):
         pytest.skip(f"{name} is not installed")
     return open_runtime(bundle, name, device="cpu", threads=1)
 
@@ -101,13 +104,16 @@ def test_what_it_cannot_take_is_refused(
         runtime(images)
 
 
-def test_auto_takes_torch_where_there_is_no_graph(trained: Bundle) -> None:
-    opened = open_runtime(trained)
-    assert type(opened).__name__ == "TorchRuntime"
+def test_auto_takes_torch_where_there_is_no_graph(
+    trained: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "ENGINES", WITHOUT_NATIVE)
+    assert open_runtime(trained).engine == "torch"
 
 
 def test_auto_takes_onnx_before_openvino(trained: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
+    monkeypatch.setattr(registry, "ENGINES", WITHOUT_NATIVE)
     monkeypatch.setattr(Engine, "open", lambda engine, *_, **__: opened.append(engine.name))
     for names in (["openvino", "onnx"], ["openvino"]):
         graphs = {name: Graph(file="graph") for name in names}

@@ -97,6 +97,12 @@ FORMATS = {
     for one in (
         Format(name="torch", engine="torch", files="weights.safetensors"),
         Format(
+            name="native",
+            engine="native",
+            files="weights.safetensors",
+            writer=f"{_GRAPHS}.native:write_native",
+        ),
+        Format(
             name="onnx",
             engine="onnx",
             files="model.onnx",

@@ -7,9 +7,12 @@ with it the engine, is imported when it is opened.
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from topseg.core.errors import InputError
@@ -51,6 +54,10 @@ class Engine:
     """Values of ``sys.platform`` that it runs on; empty: all."""
     needs_graph: bool = True
     """Whether it runs an exported graph; else the weights are enough."""
+    architectures: tuple[str, ...] = ()
+    """Names of the architectures that it knows; empty: all."""
+    module: str | None = None
+    """Module without which "auto" passes it over; None: its graph says that it is wanted."""
 
     @property
     def runs_here(self) -> bool:
@@ -65,8 +72,14 @@ class Engine:
         return f"{self.distribution} {version(self.distribution)}"
 
     def takes(self, bundle: Bundle) -> bool:
-        """Whether it can run a bundle on this kind of machine."""
-        return self.runs_here and (not self.needs_graph or self.name in bundle.metadata.graphs)
+        """Whether it can run a bundle on this machine."""
+        metadata = bundle.metadata
+        return (
+            self.runs_here
+            and (not self.needs_graph or self.name in metadata.graphs)
+            and (not self.architectures or metadata.architecture.name in self.architectures)
+            and (self.module is None or find_spec(self.module) is not None)
+        )
 
     def open(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> Runtime:
         """Open a bundle's network; see :func:`open_runtime`."""
@@ -75,6 +88,14 @@ class Engine:
                 f"{bundle.folder}: has no {self.name} graph; make one with "
                 f"'topseg export MODEL --out BUNDLE --formats {self.name}'"
             )
+        architecture = bundle.metadata.architecture.name
+        if self.architectures and architecture not in self.architectures:
+            raise InputError(
+                f"{bundle.folder}: the {self.name} runtime does not know {architecture}, only "
+                f"{', '.join(self.architectures)}; take another runtime"
+            )
+        if self.module is not None and find_spec(self.module) is None:
+            raise self._missing(self.module)
         if self.devices and device not in ("auto", *self.devices):
             names = ", ".join(f"'{name}'" for name in self.devices)
             raise InputError(f"device {device}: the {self.name} runtime has only {names}")
@@ -88,9 +109,12 @@ class Engine:
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("topseg"):
                 raise
-            raise UnavailableError(
-                f"runtime {self.name}: the package '{error.name}' is not installed; {self.install}"
-            ) from None
+            raise self._missing(error.name) from None
+
+    def _missing(self, package: str) -> UnavailableError:
+        return UnavailableError(
+            f"runtime {self.name}: the package '{package}' is not installed; {self.install}"
+        )
 
     def _function(self) -> Callable[..., Runtime]:
         module, _, name = self.opener.partition(":")
@@ -101,6 +125,16 @@ class Engine:
 ENGINES = {
     engine.name: engine
     for engine in (
+        Engine(
+            name="native",
+            label="topseg",
+            opener="topseg.runtimes.native:open_native",
+            distribution="topseg",
+            install="pip install --force-reinstall topseg, where a C++ compiler is",
+            needs_graph=False,
+            architectures=("topformer_tiny", "topformer_small", "topformer_base"),
+            module="topseg._native",
+        ),
         Engine(
             name="onnx",
             label="ONNX Runtime",
@@ -160,6 +194,7 @@ ENGINES = {
             install="pip install 'topseg[train]'",
             devices=(),
             needs_graph=False,
+            module="torch",
         ),
     )
 }
@@ -179,8 +214,26 @@ def find_engine(name: str) -> Engine:
 
 
 def engines_for(bundle: Bundle) -> tuple[Engine, ...]:
-    """Return the engines that can run a bundle here, the one that "auto" takes first."""
+    """Return the engines that can run a bundle here, in the order of ``ENGINES``."""
     return tuple(engine for engine in ENGINES.values() if engine.takes(bundle))
+
+
+def _choose(bundle: Bundle, device: str) -> Engine:
+    """Return the engine that "auto" means: the first that takes the bundle.
+
+    Where a GPU is wanted, or is there and nothing is said, an engine of the CPU comes first only if
+    the bundle has its graph, which somebody exported for it.
+    """
+    engines = engines_for(bundle)
+    if device not in ("auto", "cpu") or (device == "auto" and _has_gpu()):
+        engines = tuple(e for e in engines if e.needs_graph or e.devices != ("cpu",)) or engines
+    return engines[0] if engines else ENGINES["torch"]
+
+
+def _has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU, which its driver's tool tells without any import."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and shutil.which("nvidia-smi") is not None
 
 
 def runtime_help() -> str:
@@ -195,8 +248,8 @@ def open_runtime(
 
     Args:
         bundle: The model.
-        name: As for :func:`find_engine`, or "auto" for the first of ``ENGINES`` that the bundle
-            has a graph for (torch needs none, the weights are enough).
+        name: As for :func:`find_engine`, or "auto" for the first of ``ENGINES`` that takes the
+            bundle: native (on a CPU) and torch need only its weights, the others a graph.
         device: "auto" (a GPU where the engine can use one), "cpu", "cuda" ...
         threads: CPU threads of the network; None leaves the engine's default.
 
@@ -204,5 +257,5 @@ def open_runtime(
         InputError: No such engine or device, the bundle has no graph for it, or it does not load.
         UnavailableError: Its package is not installed, or cannot run on this machine.
     """
-    engine = engines_for(bundle)[0] if name == "auto" else find_engine(name)
+    engine = _choose(bundle, device) if name == "auto" else find_engine(name)
     return engine.open(bundle, device=device, threads=threads)
