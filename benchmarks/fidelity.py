@@ -32,8 +32,9 @@ from topseg.core.geometry import ResizeRule  # noqa: E402
 from topseg.data import colors  # noqa: E402
 from topseg.data.config import DataConfig  # noqa: E402
 from topseg.data.dataset import open_dataset  # noqa: E402
-from topseg.evaluation.metrics import ConfusionMatrix, Scores  # noqa: E402
+from topseg.evaluation.confusion import ConfusionMatrix  # noqa: E402
 from topseg.evaluation.reference import reference_mask  # noqa: E402
+from topseg.evaluation.scores import Scores  # noqa: E402
 from topseg.inference.tta import Views  # noqa: E402
 from topseg.interop import convert_weights, read_weights, write_weights  # noqa: E402
 from topseg.models.cost import count_cost  # noqa: E402
@@ -144,9 +145,9 @@ def decay() -> Iterator[Row]:
 
 def metrics() -> Iterator[Row]:
     found = np.load(TESTS / "golden" / "transforms_metrics.npz")
-    confusion = ConfusionMatrix(7)
-    confusion.update(found["metric_label"], found["metric_pred"], 255)
-    scores = Scores(tuple("abcdefg"), confusion, images=1, reference=True)
+    confusion = ConfusionMatrix(7, 255)
+    confusion.update(found["metric_label"], found["metric_pred"])
+    scores = Scores(tuple("abcdefg"), confusion, images=1, absent_as_right=True)
     ours = {"miou": scores.miou, "acc": scores.accuracy, "kappa": scores.kappa, "dice": scores.dice}
     for name, value in ours.items():
         theirs = float(found[f"metric_{name}"])

@@ -30,9 +30,10 @@ from rasterio.windows import Window
 from models import write_result
 from topseg.core.geometry import Size
 from topseg.data.dataset import Dataset, open_dataset
-from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.scores import Scores
 from topseg.inference.hub import load
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.tiling import predict_tiles, ramps, tile_slide
 from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax
@@ -143,7 +144,7 @@ class Tally:
         self.equal[name] = self.equal.get(name, np.zeros(4, np.int64)) + now
 
     def score(self, name: str, truth: NDArray[Any], mask: NDArray[Any]) -> None:
-        self.scores.setdefault(name, ConfusionMatrix(self.classes)).update(truth, mask, 255)
+        self.scores.setdefault(name, ConfusionMatrix(self.classes, 255)).update(truth, mask)
 
 
 def pad(image: NDArray[Any]) -> NDArray[Any]:

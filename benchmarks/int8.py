@@ -17,12 +17,12 @@ from onnxruntime import quantization
 from models import write_result
 from topseg.bundle.bundle import Bundle
 from topseg.data.dataset import open_dataset
-from topseg.evaluation.evaluate import evaluate
+from topseg.evaluation.run import evaluate
 from topseg.export.exporting import export, proof_images
 from topseg.export.graphs.onnx import quantize_onnx
 from topseg.export.quantization import calibration_batches, calibration_images
 from topseg.inference.hub import open_model
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.recipe import read_data
 from topseg.runtimes.registry import open_runtime
 

@@ -18,7 +18,7 @@ import cv2
 from models import untrained, write_result
 from topseg.inference.bulk import Threads, predict_files
 from topseg.inference.hub import load_workers
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.media.drawing import picture_jpeg
 from topseg.synthetic.scenes import draw_scene
 

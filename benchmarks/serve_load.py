@@ -29,7 +29,7 @@ import numpy as np
 from models import untrained, write_result
 from topseg.bundle.bundle import Bundle
 from topseg.evaluation.benchmark import draw_photo
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.media.drawing import mask_png
 from topseg.media.images import decode_image
 from topseg.runtimes.registry import open_runtime

@@ -26,13 +26,13 @@ from topseg.core.files import write_text
 from topseg.core.geometry import Size
 from topseg.data.dataset import Dataset, open_dataset
 from topseg.evaluation.benchmark import bench
-from topseg.evaluation.evaluate import evaluate
-from topseg.evaluation.metrics import Scores
+from topseg.evaluation.run import evaluate
+from topseg.evaluation.scores import Scores
 from topseg.export.exporting import export, proof_images
 from topseg.export.formats import FORMATS, INT8
 from topseg.export.quantization import calibration_images
 from topseg.inference.hub import load, open_model
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.recipe import read_data
 from topseg.runtimes.registry import find_engine, open_runtime
 

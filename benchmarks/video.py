@@ -21,7 +21,8 @@ import numpy as np
 from models import write_result
 from predict_folder import resident
 from topseg.inference.hub import load
-from topseg.inference.predict import Prediction, Predictor
+from topseg.inference.prediction import Prediction
+from topseg.inference.predictor import Predictor
 from topseg.inference.upsample import upsample_argmax
 from topseg.inference.video import VideoReport, predict_videos
 from topseg.media.video import VideoReader, VideoWriter, to_image

@@ -14,7 +14,7 @@ from topseg.bundle.bundle import Bundle, write_metadata
 from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.runtimes.base import check_images
 
 

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from topseg.core.errors import InputError
     from topseg.core.labels import LabelSet
     from topseg.data.dataset import open_dataset
-    from topseg.evaluation.evaluate import evaluate
-    from topseg.evaluation.metrics import ConfusionMatrix, Scores
+    from topseg.evaluation.confusion import ConfusionMatrix
+    from topseg.evaluation.run import evaluate
+    from topseg.evaluation.scores import Scores
     from topseg.inference.hub import load, open_model
-    from topseg.inference.predict import Prediction, Predictor
+    from topseg.inference.prediction import Prediction
+    from topseg.inference.predictor import Predictor
     from topseg.inference.upsample import upsample_argmax, upsample_argmax_probability
     from topseg.interop import convert_weights, load_weights
     from topseg.models import create_model
@@ -30,17 +32,17 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Bundle": "bundle.bundle",
-    "ConfusionMatrix": "evaluation.metrics",
+    "ConfusionMatrix": "evaluation.confusion",
     "InputError": "core.errors",
     "LabelSet": "core.labels",
     "Metadata": "bundle.metadata",
-    "Prediction": "inference.predict",
-    "Predictor": "inference.predict",
+    "Prediction": "inference.prediction",
+    "Predictor": "inference.predictor",
     "Recipe": "recipe",
-    "Scores": "evaluation.metrics",
+    "Scores": "evaluation.scores",
     "convert_weights": "interop",
     "create_model": "models",
-    "evaluate": "evaluation.evaluate",
+    "evaluate": "evaluation.run",
     "load": "inference.hub",
     "load_weights": "interop",
     "open_dataset": "data.dataset",

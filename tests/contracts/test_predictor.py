@@ -12,7 +12,7 @@ from PIL import Image
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.tta import Slide, Views
 from topseg.inference.upsample import upsample_argmax
 from topseg.runtimes.base import Runtime

@@ -15,8 +15,8 @@ from topseg.core.labels import LabelSet, standard_set
 from topseg.data.config import DataConfig
 from topseg.data.dataset import Dataset, open_dataset
 from topseg.data.sample import Sample
-from topseg.evaluation.evaluate import evaluate
-from topseg.inference.predict import Predictor
+from topseg.evaluation.run import evaluate
+from topseg.inference.predictor import Predictor
 from topseg.inference.tta import Slide
 
 ADE = Path(__file__).parents[2] / "../shared/data/ade20k_sample"
@@ -109,7 +109,7 @@ def test_reference_counts_absent_classes_as_right(
     runtime = make_runtime(logits=_top_and_bottom(2, 2, 3))
     direct = evaluate(Predictor(runtime), dataset)
     reference = evaluate(Predictor(runtime), dataset, protocol="reference")
-    np.testing.assert_array_equal(direct.confusion.counts, reference.confusion.counts)
+    np.testing.assert_array_equal(direct.confusion.matrix, reference.confusion.matrix)
     assert direct.miou == pytest.approx((0 + 0.5) / 2)
     assert reference.miou == pytest.approx((0 + 1 + 0.5) / 3)
 

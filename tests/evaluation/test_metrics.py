@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from topseg.core.errors import InputError
-from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.scores import Scores
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "transforms_metrics.npz"
 
 
 def _count(truth: list[int], prediction: list[int], classes: int = 3) -> ConfusionMatrix:
-    confusion = ConfusionMatrix(classes)
-    confusion.update(np.array(truth, np.uint8), np.array(prediction, np.uint8), 255)
+    confusion = ConfusionMatrix(classes, 255)
+    confusion.update(np.array(truth, np.uint8), np.array(prediction, np.uint8))
     return confusion
 
 
@@ -31,9 +32,9 @@ def test_counts_are_those_of_a_loop(classes: int, dtype: type) -> None:
     truth = rng.integers(0, classes, (2, 30, 20)).astype(dtype)
     prediction = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, classes))
     truth[rng.random(truth.shape) < 0.3] = ignore
-    confusion = ConfusionMatrix(classes)
+    confusion = ConfusionMatrix(classes, ignore)
     for t, p in zip(truth, prediction.astype(dtype), strict=True):
-        confusion.update(t, p, ignore)
+        confusion.update(t, p)
     hits, given, there = (np.zeros(classes, int) for _ in range(3))
     for t, p in zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True):
         if t != ignore:
@@ -44,7 +45,7 @@ def test_counts_are_those_of_a_loop(classes: int, dtype: type) -> None:
     np.testing.assert_array_equal(confusion.intersection, hits)
     np.testing.assert_array_equal(confusion.predicted, given)
     np.testing.assert_array_equal(confusion.truth, there)
-    assert confusion.counts.dtype == np.int64
+    assert confusion.state()["counts"].dtype == np.int64
 
 
 def test_rows_are_truth() -> None:
@@ -57,11 +58,11 @@ def test_rows_are_truth() -> None:
 def test_merging_is_counting_together(classes: int) -> None:
     a, b = _count([0, 1], [0, 0], classes), _count([2, 1], [2, 1], classes)
     both = _count([0, 1, 2, 1], [0, 0, 2, 1], classes)
-    np.testing.assert_array_equal((a + b).counts, both.counts)
-    a.merge(b)
-    np.testing.assert_array_equal(a.counts, both.counts)
+    np.testing.assert_array_equal((a + b).state()["counts"], both.state()["counts"])
+    a.merge(b.state())
+    np.testing.assert_array_equal(a.state()["counts"], both.state()["counts"])
     with pytest.raises(InputError, match="got 4 classes, expected"):
-        a.merge(ConfusionMatrix(4))
+        a.merge(ConfusionMatrix(4).state())
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_negative_values_are_refused_and_large_matrices_too() -> None:
 
 
 def test_predictions_where_the_truth_is_ignored_do_not_matter() -> None:
-    assert _count([255, 255], [0, 200]).counts.sum() == 0
+    assert _count([255, 255], [0, 200]).state()["counts"].sum() == 0
 
 
 def test_scores_by_hand() -> None:
@@ -107,9 +108,9 @@ def test_scores_by_hand() -> None:
 
 def test_reference_figures() -> None:
     golden = np.load(GOLDEN)
-    confusion = ConfusionMatrix(7)
-    confusion.update(golden["metric_label"], golden["metric_pred"], 255)
-    scores = Scores(_names(7), confusion, images=1, reference=True)
+    confusion = ConfusionMatrix(7, 255)
+    confusion.update(golden["metric_label"], golden["metric_pred"])
+    scores = Scores(_names(7), confusion, images=1, absent_as_right=True)
     ours = {
         "class_iou": scores.iou,
         "miou": scores.miou,
@@ -155,7 +156,7 @@ def test_json_and_table_say_the_same() -> None:
 def test_counts_beyond_32_bits() -> None:
     confusion = _count([0, 1], [0, 0])
     for _ in range(40):
-        confusion.merge(confusion + ConfusionMatrix(3))
+        confusion.merge((confusion + ConfusionMatrix(3)).state())
     scores = Scores(_names(3), confusion)
     assert scores.pixels == 2 * 2**40
     assert scores.accuracy == 0.5

@@ -16,7 +16,7 @@ from topseg.export import formats
 from topseg.export.exporting import export
 from topseg.export.formats import FORMATS
 from topseg.export.quantization import CALIBRATION, calibration_batches, calibration_images
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.media.drawing import picture_jpeg
 from topseg.runtimes.registry import open_runtime
 

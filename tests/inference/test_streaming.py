@@ -15,7 +15,7 @@ from PIL import Image
 from topseg.bundle.bundle import Bundle
 from topseg.cli import main
 from topseg.core.errors import InputError
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 
 av = pytest.importorskip("av", reason="needs topseg[video]")
 

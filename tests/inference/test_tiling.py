@@ -16,7 +16,7 @@ from topseg.cli import main
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.inference.hub import load
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.upsample import upsample_argmax
 from topseg.runtimes.base import Runtime
 

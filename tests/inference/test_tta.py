@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
-from topseg.inference.tta import Slide, Views, resize_image, resize_logits, view_logits
+from topseg.inference.predictor import Predictor
+from topseg.inference.tta import WHOLE, Slide, Views, resize_image, resize_logits
 
 AS_IS = ResizeRule(short_side=None, multiple=32)
+
+
+def _logits(runtime: Any, image: NDArray[np.uint8], views: Views = WHOLE) -> NDArray[np.float32]:
+    return Predictor(runtime, AS_IS, views=views).logits(image)
 
 
 def _ramp(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,7 +60,7 @@ def test_windows_that_cannot_be(crop: Any, stride: Any, message: str) -> None:
 def test_windows_meet_on_the_grid_of_the_logits(make_runtime: Callable[..., Any]) -> None:
     views = Views(slide=Slide((64, 64), (60, 64)))
     with pytest.raises(InputError, match="multiples of 8"):
-        view_logits(make_runtime(), np.zeros((128, 128, 3), np.uint8), AS_IS, views)
+        _logits(make_runtime(), np.zeros((128, 128, 3), np.uint8), views)
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (float("nan"),), (9.0,)])
@@ -68,16 +73,16 @@ def test_views_of_a_local_model_change_nothing(
     make_runtime: Callable[..., Any], photo: NDArray[np.uint8]
 ) -> None:
     runtime = make_runtime()
-    whole = view_logits(runtime, photo, AS_IS)
+    whole = _logits(runtime, photo)
     for views in (Views(flip=True), Views(slide=Slide((64, 32), (40, 24))), Views(scales=(1, 1))):
-        np.testing.assert_allclose(view_logits(runtime, photo, AS_IS, views), whole, atol=1e-5)
+        np.testing.assert_allclose(_logits(runtime, photo, views), whole, atol=1e-5)
 
 
 def test_mirror_image_is_turned_back(make_runtime: Callable[..., Any]) -> None:
     runtime = make_runtime(logits=_ramp)
     image = np.zeros((32, 64, 3), np.uint8)
     image[:, :32] = 200
-    logits = view_logits(runtime, image, AS_IS, Views(flip=True))
+    logits = _logits(runtime, image, Views(flip=True))
     np.testing.assert_allclose(logits[0], 3.5)  # columns 0..7 and 7..0
     np.testing.assert_allclose(logits[1], np.indices((4, 8))[0])
     assert logits[2, 0].tolist() == [200] * 4 + [0] * 4
@@ -87,7 +92,7 @@ def test_mirror_image_is_turned_back(make_runtime: Callable[..., Any]) -> None:
 def test_overlapping_windows_are_averaged(make_runtime: Callable[..., Any]) -> None:
     runtime = make_runtime(logits=_ramp)
     views = Views(slide=Slide((32, 64), (32, 32)))
-    logits = view_logits(runtime, np.zeros((64, 96, 3), np.uint8), AS_IS, views)
+    logits = _logits(runtime, np.zeros((64, 96, 3), np.uint8), views)
     assert logits.shape == (3, 8, 12)
     columns = [0, 1, 2, 3, *((4 + i + i) / 2 for i in range(4)), 4, 5, 6, 7]
     np.testing.assert_allclose(logits[0], np.tile(columns, (8, 1)))
@@ -98,7 +103,7 @@ def test_overlapping_windows_are_averaged(make_runtime: Callable[..., Any]) -> N
 def test_scales_meet_on_the_grid_of_the_largest(make_runtime: Callable[..., Any]) -> None:
     runtime = make_runtime(logits=_ramp)
     image = np.full((64, 96, 3), 50, np.uint8)
-    logits = view_logits(runtime, image, AS_IS, Views(scales=(0.5, 2.0, 1.0)))
+    logits = _logits(runtime, image, Views(scales=(0.5, 2.0, 1.0)))
     assert [images.shape[1:3] for images in runtime.seen] == [(32, 64), (128, 192), (64, 96)]
     assert logits.shape == (3, 16, 24)
     sizes = [(4, 8), (16, 24), (8, 12)]
@@ -120,7 +125,7 @@ def test_engine_of_one_size_gets_that_size(
 ) -> None:
     runtime = make_runtime()
     runtime.fixed_size = (64, 160)
-    assert view_logits(runtime, photo, AS_IS, Views(flip=True)).shape == (3, 8, 20)
+    assert _logits(runtime, photo, Views(flip=True)).shape == (3, 8, 20)
     assert [images.shape[1:3] for images in runtime.seen] == [(64, 160)] * 2
 
 
@@ -136,4 +141,4 @@ def test_engine_of_one_size_takes_no_scales_and_no_windows(
     with pytest.raises(
         InputError, match=rf"{what}: this graph takes only 64x160 .* with free sizes"
     ):
-        view_logits(runtime, photo, AS_IS, views)
+        _logits(runtime, photo, views)

@@ -19,7 +19,7 @@ import numpy as np
 from browser import Browser, service
 
 from topseg.bundle.bundle import read_bundle
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.media.drawing import picture_jpeg, picture_png
 from topseg.media.images import read_image
 from topseg.runtimes.registry import open_runtime

@@ -10,7 +10,7 @@ from browser import CHROMIUM, DRIVER, Browser, service, static
 from numpy.typing import NDArray
 
 from topseg.bundle.bundle import Bundle
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import picture_png
 from topseg.runtimes.registry import open_runtime

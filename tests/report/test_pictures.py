@@ -10,7 +10,7 @@ from PIL import Image
 
 from topseg.core.labels import LabelSet
 from topseg.data.sample import Sample
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.report.pictures import Example, choose_examples, example_figure
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from topseg.core.labels import LabelSet, default_palette
-from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.scores import Scores
 from topseg.report.page import Report, write_report
 from topseg.report.pictures import Example
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from topseg.bundle.bundle import Bundle
 from topseg.core.geometry import ResizeRule
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.runtimes.base import Runtime
 from topseg.runtimes.registry import open_runtime
 from topseg.serve.workers.pipeline import Pipeline, Segment, Tensors

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from topseg.bundle.bundle import Bundle
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 
 Connect = Callable[..., Any]
 

@@ -12,7 +12,8 @@ from topseg.core.errors import InputError
 from topseg.data.checking import check
 from topseg.data.dataset import open_dataset
 from topseg.data.sample import Sample
-from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.scores import Scores
 from topseg.recipe import read_data
 from topseg.synthetic.scenes import LABELS, SIZE, draw_scene, write_scenes
 
@@ -127,7 +128,7 @@ def _bin(colors: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 
 def _score(samples: list[Sample], classify: object) -> Scores:
-    confusion = ConfusionMatrix(K)
+    confusion = ConfusionMatrix(K, LABELS.ignore_index)
     for sample in samples:
-        confusion.update(sample.mask, classify(sample.image), LABELS.ignore_index)  # type: ignore[operator]
+        confusion.update(sample.mask, classify(sample.image))  # type: ignore[operator]
     return Scores(LABELS.names, confusion)

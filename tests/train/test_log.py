@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topseg.evaluation.metrics import ConfusionMatrix, Scores
+from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.scores import Scores
 from topseg.train.log import Log
 from topseg.train.trackers import Tracker
 

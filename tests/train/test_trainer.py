@@ -120,7 +120,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stops_early_and_knows_it_on_resume(
     make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topseg.evaluation.metrics.Scores.miou", 0.5)  # the first is the best
+    monkeypatch.setattr("topseg.evaluation.scores.Scores.miou", 0.5)  # the first is the best
     rule = {"steps": 6, "eval_every": 1, "early_stop": 2}
     assert train(make_recipe(train=rule), tmp_path / "run") == 0
     state = json.loads((tmp_path / "run/checkpoints/step_00000003/state.json").read_text())
@@ -298,7 +298,7 @@ def test_an_evaluation_that_fails_costs_no_step(
 def test_less_patience_than_was_used_up_stops_at_once(
     make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topseg.evaluation.metrics.Scores.miou", 0.5)  # the first is the best
+    monkeypatch.setattr("topseg.evaluation.scores.Scores.miou", 0.5)  # the first is the best
     rule = {"steps": 5, "eval_every": 1, "save_every": 5}
     train(make_recipe(train=rule), tmp_path / "run")
     shorter = {"steps": 9, "eval_every": 1, "save_every": 5, "early_stop": 2}

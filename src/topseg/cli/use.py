@@ -13,7 +13,7 @@ from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app, show_prog
 from topseg.core.errors import InputError
 
 if TYPE_CHECKING:
-    from topseg.inference.predict import Predictor
+    from topseg.inference.predictor import Predictor
 
 
 @app.command
@@ -250,7 +250,7 @@ def evaluate(
 
     from topseg.core.files import write_json
     from topseg.data.dataset import open_dataset
-    from topseg.evaluation.evaluate import evaluate
+    from topseg.evaluation.run import evaluate
     from topseg.inference.hub import load
     from topseg.inference.tta import Slide
     from topseg.recipe import read_data

@@ -39,7 +39,7 @@ MOVED = {
     "labels": "core.labels",
     "lean": "losses.lean",
     "models.pooling": "models.topformer.pooling",
-    "predict": "inference.predict",
+    "predict": "inference.predictor",
     "quantization": "export.quantization",
     "rasters": "media.rasters",
     "tta": "inference.tta",

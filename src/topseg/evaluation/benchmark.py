@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from topseg.bundle.bundle import Bundle, graph_bytes
 from topseg.core.files import write_bytes, write_json, write_text
 from topseg.core.geometry import Size
-from topseg.inference.upsample import upsample_argmax
+from topseg.inference.predictor import Predictor
 from topseg.media.drawing import mask_png, picture_jpeg
-from topseg.media.images import read_image
 from topseg.runtimes.registry import engines_for, find_engine, open_runtime
 from topseg.synthetic.scenes import draw_scene
 
@@ -119,19 +118,17 @@ def measure(
     cv2.setNumThreads(threads)
     metadata = bundle.metadata
     runtime = open_runtime(bundle, name, device="cpu", threads=threads)
+    predictor = Predictor(runtime, threads=threads)
 
     def once() -> Iterator[Any]:
         """One image from file to mask; yields after every stage."""
-        pixels = read_image(
-            image, channels=metadata.architecture.in_channels, scale=metadata.input.scale
-        )
+        pixels = predictor.read(image)
         yield pixels
-        resized = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-        batch = resized.reshape(1, *size, -1)
-        yield batch
-        logits = runtime(batch)
+        inputs = predictor.prepare(pixels, size)
+        yield inputs
+        logits = predictor.run(inputs)
         yield logits
-        mask = upsample_argmax(logits[0], (pixels.shape[0], pixels.shape[1]), threads)
+        mask = predictor.finish(logits, inputs.size).mask
         yield mask
         yield mask_png(mask, metadata.labels)
 
@@ -161,7 +158,7 @@ def measure(
 
 
 def markdown(found: Sequence[Measurement]) -> str:
-    """Give the measurements as a Markdown table: medians in ms, and the spread of the total."""
+    """Return the measurements as a Markdown table: medians in ms, and the spread of the total."""
     head = ["engine", "threads", "network size", *STAGES, "**image to mask**", "p90", "p99"]
     head += ["memory", "model"]
     lines = [f"Machine: {describe_machine()}.", ""]
@@ -178,7 +175,7 @@ def markdown(found: Sequence[Measurement]) -> str:
 
 
 def to_tree(found: Sequence[Measurement]) -> dict[str, Any]:
-    """Give the measurements with the machine and its versions, ready for JSON."""
+    """Return the measurements with the machine and its versions, ready for JSON."""
     return {"machine": describe_machine(), "measurements": [asdict(one) for one in found]}
 
 
@@ -190,7 +187,7 @@ def save(found: Sequence[Measurement], folder: Path) -> None:
 
 
 def chart(found: Sequence[Measurement]) -> str:
-    """Draw the medians of the stages as stacked bars, one a configuration, as SVG."""
+    """Draw the medians of the stages as stacked bars, one per configuration, as SVG."""
     left, width, line = 210, 560, 26
     longest = max(sum(t.median for t in one.stages.values()) for one in found)
     height = line * (len(found) + 2)
@@ -218,7 +215,7 @@ def chart(found: Sequence[Measurement]) -> str:
 
 
 def draw_photo(path: Path) -> Path:
-    """Draw a scene of 960 x 1280 pixels (height x width) into a JPEG, and give its path."""
+    """Draw a scene of 960 x 1280 pixels (height x width) into a JPEG, and return its path."""
     scene = cv2.resize(draw_scene(0, 0).image, (1280, 960), interpolation=cv2.INTER_CUBIC)
     grain = np.random.default_rng(0).normal(0, 4, scene.shape)  # a drawing compresses too well
     photo = np.clip(scene + grain, 0, 255).astype(np.uint8)

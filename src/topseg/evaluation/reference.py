@@ -112,7 +112,7 @@ def _axis(
 
 
 def interpolation(source: int, target: int) -> Matrix:
-    """Give linear interpolation (``align_corners=False``) as a matrix (target, source)."""
+    """Return linear interpolation (``align_corners=False``) as a matrix (target, source)."""
     centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     left = np.floor(centre).astype(np.int64)
     right = np.minimum(left + 1, source - 1)

@@ -15,9 +15,9 @@ from topseg.bundle.metadata import Graph, Proof
 from topseg.core.errors import InputError
 from topseg.core.geometry import STRIDE, ResizeRule, Size
 from topseg.data.dataset import Dataset
-from topseg.evaluation.evaluate import evaluate
+from topseg.evaluation.run import evaluate
 from topseg.export.formats import FORMATS
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.images import Image
 from topseg.runtimes.base import Runtime

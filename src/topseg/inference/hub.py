@@ -15,7 +15,7 @@ from topseg.bundle.bundle import METADATA, Bundle, read_bundle, write_metadata
 from topseg.bundle.downloads import Progress, cache_folder, fetch, forget
 from topseg.bundle.published import NAMES, PUBLISHED, SHIPPED, Published
 from topseg.core.errors import InputError, did_you_mean
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.runtimes.registry import open_runtime
 
 

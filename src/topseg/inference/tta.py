@@ -7,6 +7,7 @@ largest view's stride-8 grid and averaged there, so that one tail makes the mask
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ class Slide:
             )
 
     def spans(self, side: int, axis: int) -> list[slice]:
-        """Give the windows along one axis; the last one is shifted back inside.
+        """Return the windows along one axis; the last one is shifted back inside.
 
         Args:
             side: Length of the input.
@@ -79,7 +80,7 @@ WHOLE = Views()
 
 
 def input_size(runtime: Runtime, rule: ResizeRule, size: Size, views: Views = WHOLE) -> Size:
-    """Give the network's input size for an image: the only one it takes, else the rule's.
+    """Return the network's input size for an image: the only one it takes, else the rule's.
 
     Args:
         runtime: The engine.
@@ -102,32 +103,44 @@ def input_size(runtime: Runtime, rule: ResizeRule, size: Size, views: Views = WH
     return runtime.fixed_size
 
 
-def view_logits(
-    runtime: Runtime, image: NDArray[Any], rule: ResizeRule, views: Views = WHOLE
-) -> Logits:
+def view_inputs(
+    image: NDArray[Any], base: Size, multiple: int, views: Views = WHOLE
+) -> tuple[NDArray[Any], ...]:
+    """Resize an image to each scale of the network's input.
+
+    Args:
+        image: (H, W, C), of any size.
+        base: (height, width) of the network's input at scale 1.
+        multiple: Sides at other scales are rounded to multiples of this many pixels.
+        views: The views.
+
+    Returns:
+        One (h, w, C) array for each scale, of the image's type.
+    """
+    sizes = (scaled_size(base, scale, multiple) for scale in views.scales)
+    return tuple(resize_image(image, size) for size in sizes)
+
+
+def run_views(runtime: Runtime, inputs: Sequence[NDArray[Any]], views: Views = WHOLE) -> Logits:
     """Run the network on every view and average.
 
     Args:
         runtime: The engine.
-        image: (H, W, C), of any size.
-        rule: How it becomes the network's input at scale 1.
+        inputs: (h, w, C) for each scale, as :func:`view_inputs` returns them.
         views: The views.
 
     Returns:
-        (K, h, w) float32 at stride 8 of the largest view.
+        (K, h, w) float32 at stride 8 of the largest input.
     """
-    base = input_size(runtime, rule, (image.shape[0], image.shape[1]), views)
-    sizes = [scaled_size(base, scale, rule.multiple) for scale in views.scales]
-    grid_height, grid_width = (side // STRIDE for side in max(sizes, key=math.prod))
+    height, width = max((array.shape[:2] for array in inputs), key=math.prod)
     total: Logits | float = 0.0
-    for size in sizes:
-        resized = resize_image(image, size)
-        logits = window_logits(runtime, resized, views.slide)
+    for array in inputs:
+        logits = window_logits(runtime, array, views.slide)
         if views.flip:
-            mirrored = np.ascontiguousarray(resized[:, ::-1])
+            mirrored = np.ascontiguousarray(array[:, ::-1])
             logits = logits + window_logits(runtime, mirrored, views.slide)[:, :, ::-1]
-        total = total + resize_logits(logits, (grid_height, grid_width))
-    return np.asarray(total / (len(sizes) * (1 + views.flip)), np.float32)
+        total = total + resize_logits(logits, (height // STRIDE, width // STRIDE))
+    return np.asarray(total / (len(inputs) * (1 + views.flip)), np.float32)
 
 
 def window_logits(runtime: Runtime, image: NDArray[Any], slide: Slide | None) -> Logits:
@@ -162,7 +175,7 @@ def window_logits(runtime: Runtime, image: NDArray[Any], slide: Slide | None) ->
 
 
 def scaled_size(base: Size, scale: float, multiple: int) -> Size:
-    """Give the input size nearest to ``base * scale`` that the network takes."""
+    """Return the input size nearest to ``base * scale`` that the network takes."""
     height, width = (max(1, math.floor(s * scale / multiple + 0.5)) * multiple for s in base)
     return height, width
 

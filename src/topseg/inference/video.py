@@ -23,9 +23,8 @@ from topseg.core.errors import InputError
 from topseg.core.files import atomic_path
 from topseg.core.stop import StopSignal
 from topseg.inference.bulk import UnreadableError
-from topseg.inference.predict import Prediction, Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.tta import Logits
-from topseg.inference.upsample import upsample_argmax
 from topseg.media import drawing
 from topseg.media.drawing import Share
 from topseg.media.video import VideoReader, VideoWriter, container_for, shown, to_image
@@ -171,18 +170,17 @@ def _predict(
             if number is None:
                 writer.copy(item)
                 continue
-            image = to_image(item)
-            logits = past = _blend(past, predictor.logits(image), state.smooth)
-            mask = upsample_argmax(logits, (image.shape[0], image.shape[1]), predictor.threads)
-            prediction = Prediction(mask, predictor.labels)
-            writer.write(prediction.overlay(image), item)
+            inputs = predictor.prepare(to_image(item))
+            past = _blend(past, predictor.run(inputs), state.smooth)
+            prediction = predictor.finish(past, inputs.size)
+            writer.write(prediction.overlay(inputs.pixels), item)
             if masks:
                 prediction.save(stem.with_name(f"{stem.name}_masks") / f"{number:06d}.png")
             now = time.perf_counter()
             state.frames += 1
             state.latency += now - arrived
             state.worst = max(state.worst, now - arrived)
-            state.pixels += drawing.count_pixels(mask, predictor.labels)
+            state.pixels += drawing.count_pixels(prediction.mask, predictor.labels)
             state.damaged = reader.damaged
             if report and now - told >= interval:
                 told = now

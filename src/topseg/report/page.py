@@ -15,7 +15,7 @@ from typing import Any
 from topseg import __version__
 from topseg.core.files import write_text
 from topseg.core.labels import LabelSet
-from topseg.evaluation.metrics import Scores
+from topseg.evaluation.scores import Scores
 from topseg.report.chart import Series, line_chart
 from topseg.report.pictures import Example, example_figure
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.labels import LabelSet, Mask
-from topseg.evaluation.evaluate import Samples
-from topseg.evaluation.metrics import ConfusionMatrix, Scores
-from topseg.inference.predict import Predictor
+from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.run import Samples
+from topseg.evaluation.scores import Scores
+from topseg.inference.predictor import Predictor
 from topseg.media.drawing import Picture, colorize, picture_jpeg, picture_png
 
 _LARGEST = 640
@@ -42,8 +43,8 @@ class Example:
 
     def scores(self, labels: LabelSet) -> Scores:
         """Give the scores of this image alone."""
-        confusion = ConfusionMatrix(labels.num_classes)
-        confusion.update(self.truth, self.prediction, labels.ignore_index)
+        confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
+        confusion.update(self.truth, self.prediction)
         return Scores(labels.names, confusion, images=1)
 
 

@@ -19,10 +19,10 @@ from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
 from topseg.core.files import read_json
 from topseg.data.dataset import open_dataset
-from topseg.evaluation.evaluate import evaluate
-from topseg.evaluation.metrics import Scores
+from topseg.evaluation.run import evaluate
+from topseg.evaluation.scores import Scores
 from topseg.inference.hub import open_model
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.recipe import Recipe, read_recipe
 from topseg.report.page import Report, write_report
 from topseg.report.pictures import choose_examples

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from topseg.core.files import write_bytes
-from topseg.evaluation.metrics import Scores
+from topseg.evaluation.scores import Scores
 from topseg.media.drawing import Picture, picture_jpeg
 from topseg.train.trackers import Tracker
 

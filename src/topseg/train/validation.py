@@ -1,32 +1,33 @@
 """Validation: the evaluation of a model while it is trained, shared by all processes.
 
-It calls the same ``evaluate`` as the command line does, on the same Predictor, so the mIoU in the
-log is the one that the finished model is measured with. The loss comes from the same logits: the
+It feeds accumulators as ``evaluate`` does, by the same Predictor, so the mIoU in the log is the one
+that the finished model is measured with. The loss is one more accumulator on the same logits: the
 mean cross-entropy of the labelled pixels, whatever the recipe trains with, so that runs with other
 losses can be compared.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from topseg.bundle.metadata import Metadata
+from topseg.core.errors import InputError
 from topseg.core.labels import Mask
 from topseg.core.stop import StopSignal
 from topseg.data.dataset import Dataset
-from topseg.data.sample import Sample
-from topseg.evaluation.evaluate import evaluate
-from topseg.evaluation.metrics import ConfusionMatrix, Scores
-from topseg.inference.predict import Predictor
+from topseg.evaluation.accumulator import Accumulator, State
+from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.run import accumulate
+from topseg.evaluation.scores import Scores
+from topseg.inference.predictor import Predictor
+from topseg.inference.tta import Logits
 from topseg.losses.lean import upsampled_cross_entropy
 from topseg.media.drawing import Picture, overlay
 from topseg.runtimes.torch import TorchRuntime
@@ -55,25 +56,71 @@ def validate(
         The scores over all images and the mean loss, in every process; None where a signal broke
         it off.
     """
-    share = _Share(dataset, world, stop)
-    runtime = _Listener(TorchRuntime(model, metadata, world.device))
-    confusion = ConfusionMatrix(dataset.labels.num_classes)
-    sums = torch.zeros(2, dtype=torch.float64)  # loss, labelled pixels
-
-    def seen(done: int, total: int) -> None:
-        sums.add_(_loss(runtime.logits, share.mask, dataset.labels.ignore_index))
-        progress(done, total)
-
-    if len(share):
-        with contextlib.suppress(_Stopped):
-            confusion = evaluate(Predictor(runtime), share, progress=seen).confusion
+    indices = range(world.rank, len(dataset), world.size)
+    samples = (dataset[i] for i in itertools.takewhile(lambda _: not stop.code, indices))
+    labels = dataset.labels
+    parts: tuple[Accumulator, ...] = (
+        ConfusionMatrix(labels.num_classes, labels.ignore_index),
+        MeanLoss(labels.ignore_index),
+    )
+    accumulate(
+        Predictor(TorchRuntime(model, metadata, world.device)),
+        samples,
+        parts,
+        progress=lambda done: progress(done, len(indices)),
+    )
     if world.any(stop.code != 0):
         return None
-    counts = torch.from_numpy(confusion.counts.copy()).to(world.device)
-    confusion.counts = world.add(counts).cpu().numpy()
-    loss, pixels = world.add(sums.to(world.device)).tolist()
-    scores = Scores(dataset.labels.names, confusion, images=len(dataset))
-    return scores, loss / pixels if pixels else math.nan
+    confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
+    loss = MeanLoss(labels.ignore_index)
+    wholes: tuple[Accumulator, ...] = (confusion, loss)
+    for whole, part in zip(wholes, parts, strict=True):
+        for state in world.gather(part.state()):  # in the same order in every process
+            whole.merge(state)
+    return Scores(labels.names, confusion, images=len(dataset)), loss.mean
+
+
+class MeanLoss:
+    """An accumulator: the cross-entropy of the interpolated logits.
+
+    Attributes:
+        sums: (2,) float64: the losses of all labelled pixels, and how many those are.
+    """
+
+    def __init__(self, ignore_index: int) -> None:
+        self.sums = np.zeros(2)
+        self._ignore_index = ignore_index
+
+    @property
+    def mean(self) -> float:
+        """The mean over labelled pixels; nan where there are none."""
+        return float(self.sums[0] / self.sums[1]) if self.sums[1] else math.nan
+
+    def update(self, truth: Mask, mask: Mask, logits: Logits | None) -> None:
+        """Add one image's losses.
+
+        Raises:
+            InputError: There are no logits.
+        """
+        if logits is None:
+            raise InputError("loss: this protocol has no logits; take the protocol direct")
+        target = torch.from_numpy(truth.astype(np.int32))[None]
+        found = upsampled_cross_entropy(
+            torch.from_numpy(logits)[None], target, ignore_index=self._ignore_index
+        )
+        self.sums += [float(part) for part in found]
+
+    def state(self) -> State:
+        """Return the sums."""
+        return {"sums": self.sums}
+
+    def merge(self, state: State) -> None:
+        """Add another's sums."""
+        self.sums += state["sums"]
+
+    def scores(self) -> dict[str, float]:
+        """Return the mean."""
+        return {"loss": self.mean}
 
 
 def draw_samples(
@@ -100,57 +147,3 @@ def draw_samples(
         masks = (sample.mask, predictor(sample.image).mask)
         picture = np.hstack([overlay(image, mask, dataset.labels) for mask in masks])
         yield f"{number:02d}_{Path(sample.name).stem}", picture
-
-
-def _loss(logits: NDArray[np.float32], mask: Mask, ignore_index: int) -> Tensor:
-    """Give the sum of the cross-entropy and the number of labelled pixels, (2,) float64."""
-    target = torch.from_numpy(mask.astype(np.int32))[None]
-    found = upsampled_cross_entropy(torch.from_numpy(logits), target, ignore_index=ignore_index)
-    return torch.stack(found)
-
-
-class _Stopped(Exception):
-    """A signal came."""
-
-
-class _Listener:
-    """A runtime that remembers its last logits.
-
-    Attributes:
-        logits: (1, K, h, w) of the last image.
-    """
-
-    engine = "torch"
-    takes_float = True
-
-    def __init__(self, runtime: TorchRuntime) -> None:
-        self.metadata = runtime.metadata
-        self.fixed_size = runtime.fixed_size
-        self._runtime = runtime
-
-    def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        self.logits = self._runtime(images)
-        return self.logits
-
-
-class _Share:
-    """Every n-th image of a data set; a signal ends the reading of it.
-
-    Attributes:
-        mask: Of the last image.
-    """
-
-    def __init__(self, dataset: Dataset, world: World, stop: StopSignal) -> None:
-        self.labels = dataset.labels
-        self._dataset, self._stop = dataset, stop
-        self._indices = range(world.rank, len(dataset), world.size)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        if self._stop.code:
-            raise _Stopped
-        sample = self._dataset[self._indices[index]]
-        self.mask = sample.mask
-        return sample

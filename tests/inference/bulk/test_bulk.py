@@ -13,7 +13,7 @@ from PIL import Image
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet, default_palette
 from topseg.inference.bulk import Threads, predict_files
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 
 Bytes = NDArray[np.uint8]
 

@@ -21,7 +21,7 @@ from topseg.cli import main
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet
 from topseg.inference.bulk import Shard, Summary, Threads, UnreadableError, predict_files
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.tta import Views
 
 

@@ -25,7 +25,7 @@ from topseg.core.errors import InputError
 from topseg.inference.bulk.jobs import Job
 from topseg.inference.bulk.manifest import Line, fingerprint
 from topseg.inference.bulk.outputs import Order, predict_one
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 
 _BLOCK = 256
 """Images a block at most: what a worker takes at a time, and what a lost driver does again."""

@@ -23,7 +23,7 @@ from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import temporary_of
 from topseg.inference.bulk.jobs import Job, Shard
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 
 Line = dict[str, Any]
 """``output`` and ``image`` as in a job, and either ``error``, or ``read`` (the image's stamp),

@@ -12,9 +12,9 @@ from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.inference.bulk.jobs import Job
 from topseg.inference.bulk.manifest import Line, stamp
-from topseg.inference.predict import Prediction, Predictor
+from topseg.inference.prediction import Prediction
+from topseg.inference.predictor import Predictor
 from topseg.media import drawing
-from topseg.media.drawing import Picture
 
 MASK, OVERLAY, COLOR = ".png", "_overlay.jpg", "_color.png"
 PROBABILITY, PROBABILITIES = "_probability.png", "_probabilities.npz"
@@ -51,10 +51,9 @@ def predict_one(predictor: Predictor, job: Job, order: Order) -> Line:
     about = job._asdict()
     before = stamp(job.image)  # first: what changes while it is read counts as changed
     try:
-        image = predictor.read(job.image)
         keep = PROBABILITY in order.kinds or PROBABILITIES in order.kinds
-        prediction = predictor(image, keep_logits=keep)
-        data = {kind: _encode(prediction, image, kind) for kind in order.kinds}
+        prediction = predictor(job.image, keep_logits=keep)
+        data = {kind: _encode(prediction, kind) for kind in order.kinds}
     except InputError as error:
         return about | {"error": str(error)}
     for kind, content in data.items():
@@ -68,9 +67,9 @@ def predict_one(predictor: Predictor, job: Job, order: Order) -> Line:
     }
 
 
-def _encode(prediction: Prediction, image: Picture, kind: str) -> bytes:
+def _encode(prediction: Prediction, kind: str) -> bytes:
     if kind == OVERLAY:
-        return drawing.picture_jpeg(prediction.overlay(image))
+        return drawing.picture_jpeg(prediction.overlay())
     if kind == COLOR:
         return drawing.picture_png(prediction.color())
     if kind == PROBABILITY:

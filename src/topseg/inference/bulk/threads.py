@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from topseg.inference.bulk.jobs import Job
 from topseg.inference.bulk.manifest import Line, fingerprint
 from topseg.inference.bulk.outputs import Order, predict_one
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 
 
 class Threads:

@@ -21,7 +21,7 @@ from topseg import __version__
 from topseg.core.errors import InputError
 from topseg.core.geometry import STRIDE, Size
 from topseg.inference.bulk.jobs import find_jobs
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.tiling.band import HALF, Band, ramps
 from topseg.inference.tiling.tiles import Network, Tiles
 from topseg.inference.tiling.work import Work

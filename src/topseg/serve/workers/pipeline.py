@@ -1,7 +1,7 @@
 """Pipeline: what one worker does with a batch of tasks, from bytes to bytes.
 
-The same steps as a Predictor's (decode, resize, network, tail), so the answers are the same. Only
-the network sees several tasks at once, and only where that does not change a bit of its answer.
+The steps are a Predictor's (prepare, run, finish), so the answers are the same. Only the network
+sees several tasks at once, and only where that does not change a bit of its answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.labels import Mask
-from topseg.inference.tta import Logits, input_size, resize_image
+from topseg.inference.predictor import Inputs, Predictor
+from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax
 from topseg.media import drawing
 from topseg.media.images import decode_image
@@ -113,8 +114,9 @@ class _Work:
 
     task: Task
     answer: Answer
-    image: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
-    inputs: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    image: Inputs | None = None
+    """Of a :class:`Segment`."""
+    arrays: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     """(B, h, w, C) as the network takes them."""
     logits: Logits = field(default_factory=lambda: np.empty(0, np.float32))
 
@@ -136,7 +138,7 @@ class Pipeline:
             threads: CPU threads of the tail.
         """
         self._runtime = runtime
-        self._threads = threads
+        self._predictor = Predictor(runtime, threads=threads)
         self._metadata = runtime.metadata
         self.max_batch = max_batch if self._is_exact(max_batch) else 1
 
@@ -147,7 +149,7 @@ class Pipeline:
         for work in works:
             with work.answer.guard():
                 self._prepare(work)
-                groups[work.inputs.shape[1], work.inputs.shape[2]].append(work)
+                groups[work.arrays.shape[1], work.arrays.shape[2]].append(work)
         for group in groups.values():
             self._run(group)
         for work in works:
@@ -159,20 +161,19 @@ class Pipeline:
     def _prepare(self, work: _Work) -> None:
         """Make the network's input of an image file."""
         if isinstance(work.task, Tensors):
-            work.inputs = work.task.images
+            work.arrays = work.task.images
             return
         metadata, stage = self._metadata, work.answer.stage
         with stage("decode"):
             channels, scale = metadata.architecture.in_channels, metadata.input.scale
-            work.image = decode_image(work.task.data, "image", channels, scale)
+            pixels = decode_image(work.task.data, "image", channels, scale)
         with stage("resize"):
-            shape = (work.image.shape[0], work.image.shape[1])
-            size = input_size(self._runtime, metadata.resize, shape)
-            work.inputs = resize_image(work.image, size)[None]
+            work.image = self._predictor.prepare(pixels)
+            work.arrays = work.image.arrays[0][None]
 
     def _run(self, group: list[_Work]) -> None:
         """Run the network on inputs of one size, as many at once as it may have."""
-        images = [image for work in group for image in work.inputs]
+        images = [image for work in group for image in work.arrays]
         start, logits = time.perf_counter(), []
         failed = Answer()
         with failed.guard():
@@ -184,27 +185,27 @@ class Pipeline:
             work.answer.stages["network"] = seconds
             work.answer.batch = min(len(images), self.max_batch)
             if not failed.error:
-                work.logits = np.stack(logits[at : at + len(work.inputs)])
-                at += len(work.inputs)
+                work.logits = np.stack(logits[at : at + len(work.arrays)])
+                at += len(work.arrays)
 
     def _finish(self, work: _Work) -> None:
         """Make of the logits what was asked for."""
         task, answer = work.task, work.answer
         if isinstance(task, Segment):
-            mask = self._masks(work, (work.image.shape[0], work.image.shape[1]))[0]
+            assert work.image is not None
+            with answer.stage("tail"):
+                mask = self._predictor.finish(work.logits[0], work.image.size).mask
             with answer.stage("encode"):
-                answer.body = self._encode(task, work.image, mask)
+                answer.body = self._encode(task, work.image.pixels, mask)
             return
         if "logits" in task.outputs:
             answer.tensors["logits"] = work.logits
         if "masks" in task.outputs:
-            answer.tensors["masks"] = self._masks(
-                work, (task.images.shape[1], task.images.shape[2])
-            )
-
-    def _masks(self, work: _Work, size: Size) -> Mask:
-        with work.answer.stage("tail"):
-            return upsample_argmax(work.logits, size, self._threads)
+            size = (task.images.shape[1], task.images.shape[2])
+            with answer.stage("tail"):
+                answer.tensors["masks"] = upsample_argmax(
+                    work.logits, size, self._predictor.threads
+                )
 
     def _encode(self, task: Segment, image: NDArray[np.uint8], mask: Mask) -> bytes:
         labels = self._metadata.labels
@@ -219,14 +220,14 @@ class Pipeline:
 
     def _is_exact(self, max_batch: int) -> bool:
         """Run once, and tell whether a batch gives the same bits as one image after the other."""
-        rule, channels = self._metadata.resize, self._metadata.architecture.in_channels
-        side = rule.short_side or 512
+        channels = self._metadata.architecture.in_channels
+        side = self._metadata.resize.short_side or 512
         rng = np.random.default_rng(0)
-        size = input_size(self._runtime, rule, (side, side))
+        size = self._predictor.network_size((side, side))
         shape = (min(max_batch, 2), *size, channels)
         images = rng.integers(0, 256, shape, np.uint8)
         single = np.concatenate([self._runtime(image[None]) for image in images])
-        upsample_argmax(single[0], (side, side), self._threads)
+        self._predictor.finish(single[0], (side, side))
         return np.array_equal(self._runtime(images), single)
 
 

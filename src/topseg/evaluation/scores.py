@@ -1,4 +1,4 @@
-"""Metrics: integer counts over a whole data set first, every score from them at the end.
+"""Scores: integer counts over a whole data set first, every score from them at the end.
 
 Scores are never averaged over images: a class's IoU is the ratio of its pixels over all images
 (Everingham et al., https://doi.org/10.1007/s11263-009-0275-4). A class that is neither in the truth
@@ -16,120 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.core.errors import InputError
+from topseg.evaluation.confusion import ConfusionMatrix, Counts
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Counts = NDArray[np.int64]
 Ratios = NDArray[np.float64]
-
-LARGEST_MATRIX = 4096
-"""Up to so many classes the whole matrix is kept; above, three vectors, enough for every score."""
-
-
-class ConfusionMatrix:
-    """How many pixels of each true class were given to each class, in int64.
-
-    Attributes:
-        num_classes: K.
-        matrix: (K, K) counts, row = truth, column = prediction; None above 4,096 classes.
-        intersection: (K,) pixels given to their own class.
-        predicted: (K,) pixels given to the class.
-        truth: (K,) pixels of the class.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.matrix: Counts | None = None
-        if num_classes <= LARGEST_MATRIX:
-            self.matrix = np.zeros((num_classes, num_classes), np.int64)
-        else:
-            self._vectors = np.zeros((3, num_classes), np.int64)
-
-    @property
-    def intersection(self) -> Counts:  # noqa: D102
-        vector: Counts = self._vectors[0] if self.matrix is None else self.matrix.diagonal()
-        return vector
-
-    @property
-    def predicted(self) -> Counts:  # noqa: D102
-        vector: Counts = self._vectors[1] if self.matrix is None else self.matrix.sum(axis=0)
-        return vector
-
-    @property
-    def truth(self) -> Counts:  # noqa: D102
-        vector: Counts = self._vectors[2] if self.matrix is None else self.matrix.sum(axis=1)
-        return vector
-
-    def update(
-        self, truth: NDArray[Any], prediction: NDArray[Any], ignore_index: int | None = None
-    ) -> None:
-        """Count one or more masks.
-
-        Args:
-            truth: Class indices of any shape.
-            prediction: Class indices of the same shape.
-            ignore_index: Value in ``truth`` of pixels that do not count.
-
-        Raises:
-            InputError: The shapes differ, or a value that counts is no class.
-        """
-        if truth.shape != prediction.shape:
-            raise InputError(
-                f"mask: got a truth of size {truth.shape} and a prediction of size "
-                f"{prediction.shape}, expected the same"
-            )
-        if ignore_index is not None:
-            counts = truth != ignore_index
-            truth, prediction = truth[counts], prediction[counts]
-        truth, prediction = truth.ravel(), prediction.ravel()
-        for what, values in (("truth", truth), ("prediction", prediction)):
-            if values.size and not 0 <= int(values.min()) <= int(values.max()) < self.num_classes:
-                wrong = int(values.min()) if values.min() < 0 else int(values.max())
-                raise InputError(
-                    f"mask: the {what} holds {wrong}, expected 0 to {self.num_classes - 1}"
-                    + ("" if ignore_index is None else f" or {ignore_index} (ignored)")
-                    + "; check the class count and the label map"
-                )
-        K = self.num_classes
-        if self.matrix is None:
-            hits = truth[truth == prediction]
-            for vector, values in zip(self._vectors, (hits, prediction, truth), strict=True):
-                vector += np.bincount(values, minlength=K)
-        else:
-            pairs = truth.astype(np.int64) * K + prediction
-            self.matrix += np.bincount(pairs, minlength=K * K).reshape(K, K)
-
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Add another's counts to these (of other images, or of another process).
-
-        Raises:
-            InputError: The class counts differ.
-        """
-        if other.num_classes != self.num_classes:
-            raise InputError(
-                f"confusion matrix: got {other.num_classes} classes, expected {self.num_classes}"
-            )
-        self.counts += other.counts
-
-    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        total = ConfusionMatrix(self.num_classes)
-        total.merge(self)
-        total.merge(other)
-        return total
-
-    @property
-    def counts(self) -> Counts:
-        """All that is kept, as one array that adds up over processes: (K, K), or (3, K)."""
-        return self._vectors if self.matrix is None else self.matrix
-
-    @counts.setter
-    def counts(self, value: Counts) -> None:
-        if self.matrix is None:
-            self._vectors = value
-        else:
-            self.matrix = value
 
 
 @dataclass(frozen=True)
@@ -142,14 +34,15 @@ class Scores:
         names: K class names.
         confusion: The counts.
         images: How many images were counted.
-        reference: Count absent classes as the reference does.
+        absent_as_right: Whether a class that is neither in the truth nor predicted has IoU 1 (and 0
+            for the other ratios) in the means, instead of being left out.
         protocol: In words, how the masks were made and at which size they were compared.
     """
 
     names: tuple[str, ...]
     confusion: ConfusionMatrix
     images: int = 0
-    reference: bool = False
+    absent_as_right: bool = False
     protocol: str = "original resolution"
 
     @functools.cached_property
@@ -221,7 +114,7 @@ class Scores:
         return int(((self.confusion.truth == 0) & (self.confusion.predicted == 0)).sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON."""
+        """Return plain values for JSON."""
         summary = {name: _plain(getattr(self, name)) for name in _SUMMARY}
         columns = {name: getattr(self, attribute) for name, attribute in _COLUMNS.items()}
         classes = [
@@ -243,7 +136,7 @@ class Scores:
         }
 
     def table(self) -> Table:
-        """Give a table for the terminal in percent, one line a class and a mean."""
+        """Return a table for the terminal in percent: one line per class, and the means."""
         from rich.table import Table
 
         table = Table()
@@ -259,8 +152,8 @@ class Scores:
         return table
 
     def summary(self) -> str:
-        """Give the headline in two lines."""
-        how = "counted with IoU 1" if self.reference else "left out of the means"
+        """Return the headline in two lines."""
+        how = "counted with IoU 1" if self.absent_as_right else "left out of the means"
         absent = f"; {_some(self.absent, 'absent class')} {how}" if self.absent else ""
         return (
             f"mIoU {_percent(self.miou)}  accuracy {_percent(self.accuracy)}  "
@@ -270,7 +163,7 @@ class Scores:
         )
 
     def _ratio(self, part: Counts, whole: Counts, empty: float = 0.0) -> Ratios:
-        nothing = empty if self.reference else math.nan
+        nothing = empty if self.absent_as_right else math.nan
         out = np.full(len(part), nothing)
         np.divide(part, whole, out=out, where=whole > 0)
         return out

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from topseg.core.errors import InputError
-from topseg.inference.predict import Predictor
+from topseg.inference.predictor import Predictor
 from topseg.inference.tta import resize_logits
 
 Bytes = NDArray[np.uint8]

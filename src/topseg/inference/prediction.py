@@ -1,0 +1,114 @@
+"""Prediction: what a model sees in one image, and the forms that people want it in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.core.errors import InputError
+from topseg.core.files import write_bytes
+from topseg.core.geometry import Size
+from topseg.core.labels import LabelSet, Mask
+from topseg.inference.tta import Logits
+from topseg.inference.upsample import upsample_argmax_probability
+from topseg.media import drawing
+from topseg.media.drawing import Picture, Share
+
+_NO_LOGITS = "probability: the logits were not kept; predict with keep_logits=True"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model sees in one image.
+
+    Attributes:
+        mask: (H, W) class indices at the image's own size.
+        labels: What they mean.
+        logits: (K, h, w) float32 at stride 8 of the network's input, where asked for.
+        image: (H, W, C) uint8, the pixels that were predicted, where they are at hand; held, not
+            copied.
+    """
+
+    mask: Mask
+    labels: LabelSet
+    logits: Logits | None = field(default=None, repr=False)
+    image: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the image."""
+        return self.mask.shape[0], self.mask.shape[1]
+
+    def shares(self) -> tuple[Share, ...]:
+        """List the classes found with their share of the image, the largest first."""
+        return drawing.shares(drawing.count_pixels(self.mask, self.labels), self.labels)
+
+    def color(self) -> Picture:
+        """Return the mask in the classes' colours, (H, W, 3) uint8 RGB."""
+        return drawing.colorize(self.mask, self.labels)
+
+    def overlay(self, image: Picture | None = None, alpha: float = 0.5) -> Picture:
+        """Lay the mask over the image, (H, W, 3) uint8 RGB.
+
+        Args:
+            image: The image, (H, W, 3) uint8 RGB; None takes the pixels that were predicted.
+            alpha: Weight of the classes' colours, 0..1.
+
+        Raises:
+            InputError: An image of another size or channel count, or none at hand.
+        """
+        if image is None:
+            image = self.image
+        if image is None:
+            raise InputError("overlay: no image at hand; pass the one that was predicted")
+        if image.shape != (*self.size, 3):
+            raise InputError(f"overlay: got an image {image.shape}, expected {(*self.size, 3)}")
+        return drawing.overlay(image, self.mask, self.labels, alpha)
+
+    def probability(self) -> NDArray[np.float32]:
+        """Return the softmax probability of the winning class for each pixel, (H, W) float32.
+
+        Raises:
+            InputError: The logits were not kept.
+        """
+        if self.logits is None:
+            raise InputError(_NO_LOGITS)
+        return upsample_argmax_probability(self.logits, self.size)[1]
+
+    def probabilities(self) -> NDArray[np.float16]:
+        """Return the softmax probability of every class for each pixel, (K, H, W) float16.
+
+        Raises:
+            InputError: The logits were not kept.
+        """
+        out = np.empty((self.labels.num_classes, *self.size), np.float16)
+        best = np.full(self.size, -np.inf, np.float32)
+        for value in self._planes():
+            np.maximum(best, value, out=best)
+        total = np.zeros(self.size, np.float32)
+        for value in self._planes():
+            total += np.exp(value - best)
+        for target, value in zip(out, self._planes(), strict=True):
+            target[:] = np.exp(value - best) / total
+        return out
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask as an index PNG with palette (16-bit grey above 255 classes).
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        write_bytes(Path(path), drawing.mask_png(self.mask, self.labels))
+
+    def _planes(self) -> Iterator[Any]:
+        """Interpolate one class after the other to the image's size."""
+        if self.logits is None:
+            raise InputError(_NO_LOGITS)
+        size = (self.size[1], self.size[0])
+        return (cv2.resize(p, size, interpolation=cv2.INTER_LINEAR) for p in self.logits)
