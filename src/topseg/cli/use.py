@@ -31,7 +31,7 @@ def predict(
     threads: Annotated[int, POSITIVE] = 1,
     workers: Annotated[int | None, POSITIVE] = None,
     shard: str = "1/1",
-    engine: Literal["threads", "ray"] = "threads",
+    executor: Literal["threads", "ray"] = "threads",
     address: str | None = None,
     every: Annotated[int, POSITIVE] = 1,
     smooth: float = 0.0,
@@ -59,7 +59,7 @@ def predict(
         workers: Images at a time, each on an engine of its own; as many as use all cores if not
             given (on a cluster: all its cores, or one on each GPU).
         shard: Do only part i of n, as i/n; the n parts may run at a time and make one run.
-        engine: threads of this machine, or a Ray cluster; what it needs is on shared files.
+        executor: threads of this machine, or a Ray cluster; what it needs is on shared files.
         address: The cluster's (auto, HOST:PORT); RAY_ADDRESS or this machine if not given.
         every: Videos: take one frame in so many.
         smooth: Videos: weight of the past in a running mean of the logits, 0 (off) to below 1.
@@ -68,20 +68,20 @@ def predict(
     import contextlib
     import functools
 
-    from topseg.inference.bulk import Engine, Threads, UnreadableError, parse_shard, predict_files
+    from topseg.inference.bulk import Executor, Threads, UnreadableError, parse_shard, predict_files
     from topseg.inference.hub import load, load_workers
     from topseg.media.drawing import legend_text
     from topseg.media.video import is_video
 
-    if address is not None and engine != "ray":
-        raise InputError("address: only together with --engine ray")
+    if address is not None and executor != "ray":
+        raise InputError("address: only together with --executor ray")
     videos = [name for name in images if is_video(name)]
     for_images = {
         "color": color,
         "probability": probability,
         "probabilities": probabilities,
         "shard": shard != "1/1",
-        "engine": engine != "threads",
+        "executor": executor != "threads",
     }
     for_videos = {"every": every != 1, "smooth": smooth != 0, "masks": masks}
     for option, given in (for_images if videos else for_videos).items():
@@ -96,7 +96,7 @@ def predict(
         return _predict_videos(one, videos, out, every=every, smooth=smooth, masks=masks)
     part = parse_shard(shard)
     with contextlib.ExitStack() as stack:
-        if engine == "ray":
+        if executor == "ray":
             from topseg.inference.bulk.cluster import RayCluster
 
             where = str(Path(model).absolute()) if Path(model).exists() else model
@@ -107,7 +107,7 @@ def predict(
                 threads=threads,
                 cuda=device in ("cuda", "tensorrt"),
             )
-            crew: Engine = stack.enter_context(cluster)
+            chosen: Executor = stack.enter_context(cluster)
         else:
             workers = workers or max(1, (os.cpu_count() or 1) // threads)
             with show_progress("download", size=True) as progress:
@@ -119,11 +119,11 @@ def predict(
                     threads=threads,
                     progress=progress,
                 )
-            crew = Threads(predictors)
+            chosen = Threads(predictors)
         try:
             with show_progress("predict") as progress:
                 found = predict_files(
-                    crew,
+                    chosen,
                     images,
                     out,
                     overlay=overlay,

@@ -35,7 +35,7 @@ def test_the_same_files_as_by_threads(
     def words(out: str) -> list[str]:
         return ["predict", str(trained.folder), "in", "--color", "--out", out]
 
-    command = [sys.executable, "-m", "topseg", *words("ray"), "--engine", "ray", "--workers", "2"]
+    command = [sys.executable, "-m", "topseg", *words("ray"), "--executor", "ray", "--workers", "2"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert "1 of 6 images could not be read" in done.stderr

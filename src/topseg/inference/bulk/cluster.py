@@ -1,4 +1,4 @@
-"""Cluster: the engine of many machines, by Ray Data.
+"""Cluster: the executor of many machines, by Ray Data.
 
 Images stay where they are: paths travel to the workers and lines for the manifest travel back. So
 the model, the images and the output folder have to be on a file system that all machines share. A
@@ -24,7 +24,7 @@ from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.inference.bulk.jobs import Job
 from topseg.inference.bulk.manifest import Line, fingerprint
-from topseg.inference.bulk.outputs import Order, predict_one
+from topseg.inference.bulk.outputs import OutputSpec, predict_one
 from topseg.inference.predictor import Predictor
 
 _BLOCK = 256
@@ -75,7 +75,7 @@ class RayCluster:
         # wait long for one that is gone.
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         try:
-            _knock(address)
+            _check_listening(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
             what = str(error).strip().partition("\n")[0]
@@ -103,7 +103,7 @@ class RayCluster:
     ) -> None:
         self._ray.shutdown()
 
-    def run(self, jobs: Sequence[Job], order: Order) -> Iterator[Line]:
+    def run(self, jobs: Sequence[Job], spec: OutputSpec) -> Iterator[Line]:
         """Do jobs block by block, and give their lines as blocks come back."""
         if not jobs:
             return
@@ -115,7 +115,7 @@ class RayCluster:
         blocks = [_table(jobs[at : at + size]) for at in range(0, len(jobs), size)]
         lines = data.from_arrow(blocks).map_batches(
             _Worker,
-            fn_constructor_args=(self._open, order._replace(out=order.out.absolute())),
+            fn_constructor_args=(self._open, spec._replace(out=spec.out.absolute())),
             compute=data.ActorPoolStrategy(min_size=1, max_size=self._workers),
             batch_size=None,
             **self._needs,
@@ -130,9 +130,9 @@ class RayCluster:
 class _Worker:
     """An actor: the model, opened once."""
 
-    def __init__(self, open_predictor: Callable[[], Predictor], order: Order) -> None:
+    def __init__(self, open_predictor: Callable[[], Predictor], spec: OutputSpec) -> None:
         self._predictor = open_predictor()
-        self._order = order
+        self._spec = spec
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         pairs = zip(block["image"], block["output"], strict=True)
@@ -141,14 +141,14 @@ class _Worker:
 
     def _predict(self, image: str, output: str) -> Line:
         try:
-            line = predict_one(self._predictor, Job(image, output), self._order)
+            line = predict_one(self._predictor, Job(image, output), self._spec)
         except InputError as error:  # as a line: Ray would wrap it in tracebacks and try again
             return {"stop": str(error)}
         return line
 
 
-def _knock(address: str) -> None:
-    """See that somebody listens: Ray itself would try for many minutes."""
+def _check_listening(address: str) -> None:
+    """Check that something listens: Ray itself would try for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), _PATIENCE).close()

@@ -20,7 +20,7 @@ MASK, OVERLAY, COLOR = ".png", "_overlay.jpg", "_color.png"
 PROBABILITY, PROBABILITIES = "_probability.png", "_probabilities.npz"
 
 
-class Order(NamedTuple):
+class OutputSpec(NamedTuple):
     """What is wanted of every image.
 
     Attributes:
@@ -34,13 +34,13 @@ class Order(NamedTuple):
     model: str
 
 
-def predict_one(predictor: Predictor, job: Job, order: Order) -> Line:
+def predict_one(predictor: Predictor, job: Job, spec: OutputSpec) -> Line:
     """Do one image: all its outputs, or none and an error.
 
     Args:
         predictor: The model.
         job: The image.
-        order: What is wanted.
+        spec: What is wanted.
 
     Returns:
         The line for the manifest.
@@ -51,18 +51,18 @@ def predict_one(predictor: Predictor, job: Job, order: Order) -> Line:
     about = job._asdict()
     before = stamp(job.image)  # first: what changes while it is read counts as changed
     try:
-        keep = PROBABILITY in order.kinds or PROBABILITIES in order.kinds
+        keep = PROBABILITY in spec.kinds or PROBABILITIES in spec.kinds
         prediction = predictor(job.image, keep_logits=keep)
-        data = {kind: _encode(prediction, kind) for kind in order.kinds}
+        data = {kind: _encode(prediction, kind) for kind in spec.kinds}
     except InputError as error:
         return about | {"error": str(error)}
     for kind, content in data.items():
-        write_bytes(order.out / f"{job.output}{kind}", content)
+        write_bytes(spec.out / f"{job.output}{kind}", content)
     count = drawing.count_pixels(prediction.mask, prediction.labels)
     return about | {
         "read": before,
-        "model": order.model,
-        "written": {kind: stamp(order.out / f"{job.output}{kind}") for kind in order.kinds},
+        "model": spec.model,
+        "written": {kind: stamp(spec.out / f"{job.output}{kind}") for kind in spec.kinds},
         "pixels": {str(index): int(count[index]) for index in np.flatnonzero(count)},
     }
 

@@ -1,7 +1,7 @@
 """A run of bulk prediction: every image once, whatever happens on the way.
 
 What is done and unchanged is skipped, what cannot be read is noted, and everything else is handed
-to an engine: the threads of this machine, or a cluster.
+to an executor: the threads of this machine, or a cluster.
 """
 
 from __future__ import annotations
@@ -18,20 +18,32 @@ from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError
 from topseg.inference.bulk.jobs import WHOLE, Job, Shard, find_jobs
 from topseg.inference.bulk.manifest import Line, Manifest, remove_leftovers
-from topseg.inference.bulk.outputs import COLOR, MASK, OVERLAY, PROBABILITIES, PROBABILITY, Order
+from topseg.inference.bulk.outputs import (
+    COLOR,
+    MASK,
+    OVERLAY,
+    PROBABILITIES,
+    PROBABILITY,
+    OutputSpec,
+)
 from topseg.media import drawing
 from topseg.media.drawing import Share
 
 _SHOWN = 20
 
 
-class Engine(Protocol):
-    """What does many images: threads of this machine or a cluster."""
+class Executor(Protocol):
+    """What does many images: threads of this machine or a cluster.
+
+    Attributes:
+        metadata: Of the model.
+        fingerprint: Of the model.
+    """
 
     metadata: Metadata
     fingerprint: str
 
-    def run(self, jobs: Sequence[Job], order: Order) -> Iterator[Line]:
+    def run(self, jobs: Sequence[Job], spec: OutputSpec) -> Iterator[Line]:
         """Do every job and give its line for the manifest, in any order."""
         ...
 
@@ -57,7 +69,7 @@ class UnreadableError(InputError):
 
 
 def predict_files(
-    engine: Engine,
+    executor: Executor,
     inputs: Sequence[str | Path],
     out: Path,
     *,
@@ -74,7 +86,7 @@ def predict_files(
     model or an output has changed or is gone since.
 
     Args:
-        engine: What does them: ``Threads([topseg.load(MODEL)])``, or a cluster.
+        executor: What does them: ``Threads([topseg.load(MODEL)])``, or a cluster.
         inputs: Image files, folders (searched with their sub-folders, which are mirrored), patterns
             such as ``photos/*.jpg``, and ``.txt`` lists of files (relative to the list's folder;
             "-" is a list from standard input, relative to the current one).
@@ -93,7 +105,7 @@ def predict_files(
         UnreadableError: At the end, all the others being done: the first images that cannot be read
             (the manifest has all).
     """
-    if overlay and engine.metadata.architecture.in_channels != 3:
+    if overlay and executor.metadata.architecture.in_channels != 3:
         raise InputError("overlay: only for models that take three channels; leave it out")
     wanted = {
         MASK: True,
@@ -105,18 +117,18 @@ def predict_files(
     kinds = tuple(kind for kind, asked in wanted.items() if asked)
     jobs = find_jobs(inputs, out, kinds, shard)
     _check_writable(out)
-    labels = engine.metadata.labels
+    labels = executor.metadata.labels
     pixels = np.zeros(labels.num_classes, np.int64)
     failures, failed = [], 0
     with Manifest(out, shard) as manifest:
         finished = set()
-        for line in manifest.done(jobs, engine.fingerprint, kinds):
+        for line in manifest.done(jobs, executor.fingerprint, kinds):
             finished.add(line["output"])
             _add(pixels, line)
         before = len(finished)
         todo = [job for job in jobs if job.output not in finished]
-        order = Order(out, kinds, engine.fingerprint)
-        for done, line in enumerate(engine.run(todo, order), start=before + 1):
+        spec = OutputSpec(out, kinds, executor.fingerprint)
+        for done, line in enumerate(executor.run(todo, spec), start=before + 1):
             manifest.append(line)
             if "error" in line:
                 failed += 1

@@ -1,4 +1,4 @@
-"""Threads: the engine of one machine, several images at a time.
+"""Threads: the executor of one machine, several images at a time.
 
 Each image goes from file to mask on one thread with a predictor of its own. So any runtime will do,
 whether or not it can be shared between threads, and no core waits for another: one image a core is
@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from topseg.inference.bulk.jobs import Job
 from topseg.inference.bulk.manifest import Line, fingerprint
-from topseg.inference.bulk.outputs import Order, predict_one
+from topseg.inference.bulk.outputs import OutputSpec, predict_one
 from topseg.inference.predictor import Predictor
 
 
@@ -32,7 +32,7 @@ class Threads:
         self.metadata = predictors[0].runtime.metadata
         self.fingerprint = fingerprint(predictors[0])
 
-    def run(self, jobs: Sequence[Job], order: Order) -> Iterator[Line]:
+    def run(self, jobs: Sequence[Job], spec: OutputSpec) -> Iterator[Line]:
         """Do jobs, few ahead of what is asked for, and give their lines in order."""
         idle: queue.SimpleQueue[Predictor] = queue.SimpleQueue()
         for predictor in self._predictors:
@@ -41,7 +41,7 @@ class Threads:
         def act(job: Job) -> Line:
             predictor = idle.get()
             try:
-                return predict_one(predictor, job, order)
+                return predict_one(predictor, job, spec)
             finally:
                 idle.put(predictor)
 
