@@ -32,7 +32,7 @@ CLASSES = (2, 19, 150, 1000)
 def loss_of(method: str, logits: Tensor, target: Tensor) -> Tensor:
     if method == "plain":
         large = interpolate(logits, target.shape[1:], mode="bilinear", align_corners=False)
-        return cross_entropy(large, target)
+        return cross_entropy(large, target, ignore_index=255)
     total, count = upsampled_cross_entropy(logits, target, implementation=method)
     return total / count
 
