@@ -88,9 +88,9 @@ def main() -> None:
         try:
             text = STEPS[given.step][1](place)
         except Exception as error:  # the other steps are worth their minutes all the same
-            write_text(parts / f"{given.step}.md", f"**Failed**: {type(error).__name__}: {error}")
+            place.keep(given.step, f"**Failed**: {type(error).__name__}: {error}")
             raise
-        write_text(parts / f"{given.step}.md", text)
+        place.keep(given.step, text)
         print(text, flush=True)
     report(parts)
 

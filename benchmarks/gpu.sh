@@ -64,7 +64,7 @@ run() {  # STEP, most seconds
         "$python" benchmarks/gpu.py "$1" "${form[@]}" --seconds "$limit" || echo "== $1 failed"
 }
 run lean 60
-run resume 60
+run resume 90
 run evaluation 60
 run steps 200
 run loader 60

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from lean_loss import loss_of
+from topseg.core.files import write_text
 from topseg.inference.hub import load
 from topseg.losses.lean import implementations
 from topseg.models import create_model
@@ -45,6 +46,10 @@ class Place:
     def wait(self) -> None:
         if self.device == "cuda":
             torch.cuda.synchronize()
+
+    def keep(self, step: str, text: str) -> None:
+        """Write a step's part of the report, as far as it is."""
+        write_text(WORK / "parts" / f"{step}.md", text)
 
     def milliseconds(self, work: Callable[[], object], rounds: int) -> float:
         """Return the median time of a piece of work, after two rounds that do not count."""
@@ -130,21 +135,26 @@ def steps(place: Place) -> str:
         for name in sizes
         for precision in ("fp32", "bf16")
         for method in ("lean", "plain")
-        if not compiled or (method == "lean" and not place.small)
+        if not compiled or (method == "lean" and not (place.small and precision == "bf16"))
     ]
-    rows, start = [], time.monotonic()
+    head = ["network", "precision", "loss", "compiled", "images/s", "MiB"]
+    note = f"Batch {batch}, {size}x{size}, {classes} classes."
+    rows, text, start = [], "", time.monotonic()
     for name, precision, method, compiled in cases:
         if time.monotonic() - start > place.seconds - (60 if compiled else 10):
-            rows.append([name, precision, method, "yes" if compiled else "no", "no time", "-"])
-            continue
+            break
         found = dict[str, str]()
-        with place.peak(found):
-            loop = _loop(place, name, precision, method, compiled, batch, size, classes)
-            ms = place.milliseconds(loop, 3 if place.small else 10)
-        cells = [name, precision, method, "yes" if compiled else "no"]
-        rows.append([*cells, f"{1000 * batch / ms:.0f}", found["MiB"]])
-    head = ["network", "precision", "loss", "compiled", "images/s", "MiB"]
-    return f"Batch {batch}, {size}x{size}, {classes} classes.\n\n{table(head, rows)}"
+        try:
+            with place.peak(found):
+                loop = _loop(place, name, precision, method, compiled, batch, size, classes)
+                ms = place.milliseconds(loop, 3 if place.small else 10)
+            figures = [f"{1000 * batch / ms:.0f}", found["MiB"]]
+        except (RuntimeError, AssertionError) as error:  # no memory, or a fault of the compiler
+            figures = [f"{type(error).__name__}", "-"]
+        rows.append([name, precision, method, "yes" if compiled else "no", *figures])
+        text = f"{note}\n\n{table(head, rows)}"
+        place.keep("steps", text)  # compiling may outlast the time of this step
+    return text
 
 
 def _loop(
@@ -287,10 +297,11 @@ def train(place: Place) -> str:
     runs = WORK / "runs"
     number = 1 + len(list(runs.glob("*")))
     trial, run = runs / f"{number:02d}-trial", runs / f"{number:02d}"
-    words = ["train", str(RECIPE), "--device", place.device, *common]
-    count = 2 if place.small else 60
+    words = ["train", str(RECIPE), "--device", place.device]
+    count = 2 if place.small else 120
+    common += ["schedule.warmup_steps=1"] if place.small else []
     every = [f"train.steps={count}", f"train.eval_every={count}", f"train.save_every={count}"]
-    topseg(*words, *every, "--out", str(trial))
+    topseg(*words, *common, *every, "--out", str(trial))
     log = [json.loads(line) for line in (trial / "log.jsonl").read_text().splitlines()]
     rate = [line["images_per_s"] for line in log if "images_per_s" in line][-1]
 
@@ -301,7 +312,7 @@ def train(place: Place) -> str:
     every = [f"train.steps={count}", f"train.eval_every={max(1, count // 5)}"]
     every += [f"train.save_every={max(1, count // 5)}"]
     began = time.monotonic()
-    topseg(*words, *every, "--out", str(run))
+    topseg(*words, *common, *every, "--out", str(run))
     spent = time.monotonic() - began
     topseg("export", str(run), "--out", str(WORK / "bundle"), "--formats", "onnx")
     scores = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -310,7 +321,7 @@ def train(place: Place) -> str:
         for line in scores
         if "miou" in line
     ]
-    command = f"topseg {' '.join([*words, *every])}".replace(str(ROOT) + "/", "")
+    command = f"topseg {' '.join([*words, *common, *every])}".replace(str(ROOT) + "/", "")
     text = f"{count} steps in {spent:.0f} s, {rate:.0f} images/s. The bundle: build/gpu/bundle."
     return f"`{command}`\n\n{text}\n\n{table(['step', 'val mIoU', 'val loss'], rows)}"
 
