@@ -4,7 +4,7 @@
 
 PHOTO (a JPEG of 512x683, as most of ADE20K) and MASK (its ADE20K annotation) stand 64 times in a
 folder of ADE20K's layout; CAMVID is a folder of CamVid. Both go through their recipe's loader with
-one worker, as by ``topseg bench --data RECIPE``.
+one worker, as by ``topseg bench-data RECIPE``.
 """
 
 import argparse

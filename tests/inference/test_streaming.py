@@ -284,9 +284,7 @@ def test_the_command(
     trained: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     def run(*words: object) -> tuple[int, str, str]:
-        code = main(
-            ["predict", str(trained.folder), *map(str, words), "--out", str(tmp_path / "o")]
-        )
+        code = main(["video", str(trained.folder), *map(str, words), "--out", str(tmp_path / "o")])
         return code, *capsys.readouterr()
 
     clip = write_clip(tmp_path / "clip.mp4", 60, options={"movflags": "faststart"})
@@ -305,13 +303,17 @@ def test_the_command(
 
     Image.fromarray(picture(0)).save(tmp_path / "photo.png")
     for words, match in {
-        (clip, tmp_path / "photo.png"): "photo.png: no video, as",
-        (clip, "--color"): "color: only for images",
+        (clip, "--color"): "Unknown option: --color",
         (clip, "--smooth", "2"): "smooth: got 2.0",
-        (tmp_path / "photo.png", "--every", "2"): "every: only for videos",
+        (): "give at least one video",
     }.items():
         code, _, err = run(*words)
         assert (code, match in err) == (2, True), err
+
+    # A video among images is answered with the command for it.
+    folder, out = str(trained.folder), str(tmp_path / "o o")
+    assert main(["predict", folder, str(clip), "--out", out]) == 2
+    assert f"take: topseg video {folder} {clip} --out '{out}'" in capsys.readouterr().err
 
     monkeypatch.setitem(sys.modules, "av", None)
     code, _, err = run(clip)

@@ -38,7 +38,7 @@ def test_paths_in_a_file_are_the_files(tmp_path: Path) -> None:
         (("a/m", "b/m"), (), {}, "two are called 'm'"),
         (("a b=m",), (), {}, "got the name 'a b'"),
         (("m",), ("prt=1",), {}, "prt: unknown key, did you mean 'port'?"),
-        (("m",), ("port=99999",), {}, "port: got 99999"),
+        (("m",), ("port=99999",), {}, "port: got '99999'"),
         (("m",), ("workers=0",), {}, "workers"),
         (("m",), ("tls_key=k",), {}, "tls_cert: only together with tls_key"),
         (("m",), ("api_keys=[short]",), {}, "api_keys: a key is too short"),

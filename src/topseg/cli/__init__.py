@@ -1,4 +1,4 @@
-"""The command line: one function a command, which parses, delegates and prints.
+"""The command line: one function for each command, which parses, delegates and prints.
 
 Exit codes: 0 done, 2 for anything the user can mend (one clear line, no traceback), 3 from predict
 where some images could not be read and all others are done, 130 after Ctrl-C, 143 after SIGTERM, 1
@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
-from cyclopts import CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
-from topseg.cli import learn, share, use
-from topseg.cli.app import app
+from topseg.cli import data, evaluate, models, predict, serve, train
+from topseg.cli.app import Flag, app
+from topseg.cli.terminal import warn
 from topseg.core.errors import InputError
 
-__all__ = ["learn", "main", "share", "use"]  # importing the commands registers them
+# Importing the commands registers them.
+__all__ = ["data", "evaluate", "main", "models", "predict", "serve", "train"]
 
 _EXTRAS = {
     **dict.fromkeys(("torch", "tensorboard"), "train"),
@@ -37,21 +40,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
     # Before any engine loads: OpenMP's threads spin while they wait, which on a busy machine
     # (loader processes are enough) makes training several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    debug = "--debug" in words
-    if "--offline" in words:
+    # Names and texts that the terminal's encoding has not got are escaped instead of failing.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    return _run(app.meta, sys.argv[1:] if arguments is None else arguments)
+
+
+@app.meta.default
+def command(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Flag = False,
+    offline: Flag = False,
+) -> int:
+    """Run one command; these options belong to every one.
+
+    Args:
+        tokens: The command and its words.
+        debug: Show the traceback of an error.
+        offline: Download nothing.
+    """
+    if offline:
         os.environ["TOPSEG_OFFLINE"] = "1"
-    words = [word for word in words if word not in ("--debug", "--offline")]
-    # A hyphen alone would be taken for an option.
-    words = ["/dev/stdin" if word == "-" else word for word in words]
-    if "auto" in words[1:] and words[(at := words.index("auto")) - 1] == "--resume":
-        words[at - 1 : at + 1] = ["--resume-auto"]  # a flag that may have a word after it
     try:
-        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-        return code if isinstance(code, int) else 0
+        # "-" is standard input wherever a file can stand; the parser knows it as no option.
+        return _run(app, ["/dev/stdin" if token == "-" else token for token in tokens])
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader (head, less) has seen enough
@@ -61,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error)
+
+
+def _run(application: App, words: Sequence[str]) -> int:
+    code = application(words, exit_on_error=False, print_error=False, result_action="return_value")
+    return code if isinstance(code, int) else 0
 
 
 def _explain(error: Exception) -> int:
@@ -73,5 +94,5 @@ def _explain(error: Exception) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    warn(message)
     return code

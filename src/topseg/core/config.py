@@ -88,8 +88,13 @@ def merge(below: Tree, above: Mapping[str, Any]) -> Tree:
     return merged
 
 
-def parse_override(assignment: str) -> Tree:
+def parse_override(assignment: str, *, texts: bool = False) -> Tree:
     """Read ``a.b=c`` as the tree ``{a: {b: c}}``; the right side is read as YAML.
+
+    Args:
+        assignment: As it was typed.
+        texts: Whether scalars stay texts, which the schema then turns into its own types: "no" is a
+            name and "0123" a key where the schema wants text.
 
     Raises:
         InputError: It has no '=', an empty key, or a value that is not valid YAML.
@@ -98,7 +103,7 @@ def parse_override(assignment: str) -> Tree:
     if not equals or not all(dotted.split(".")):
         raise InputError(f"override '{assignment}': expected key=value, such as train.steps=500")
     try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)
+        value = yaml.load(text, Loader=_TextLoader if texts else _UniqueKeyLoader)
     except yaml.YAMLError:
         raise InputError(f"override '{assignment}': the value is not valid YAML") from None
     for key in reversed(dotted.split(".")):
@@ -297,6 +302,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+class _TextLoader(_UniqueKeyLoader):
+    """Leaves every scalar a text but null."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name and kind of attribute
+        first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class _Dumper(yaml.SafeDumper):

@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from topseg.core.config import STRICT, build, override, read_yaml
+from topseg.core.config import STRICT, Tree, build, override, parse_override, read_yaml
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.paths import Anchor, ModelPath, anchor
 from topseg.core.ranges import Natural
@@ -118,6 +119,7 @@ def read_serve_config(
     models: Sequence[str] = (),
     overrides: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
+    flags: Mapping[str, object] = MappingProxyType({}),
 ) -> ServeConfig:
     """Read a service's configuration; flags win over the environment, and that over the file.
 
@@ -127,6 +129,7 @@ def read_serve_config(
             model has that of its folder.
         overrides: ``key=value`` assignments, as in ``port=9000``.
         environment: ``TOPSEG_SERVE_PORT=9000`` is ``port=9000``.
+        flags: Settings by name, as values.
 
     Raises:
         InputError: Everything that is wrong, one line each.
@@ -140,14 +143,19 @@ def read_serve_config(
             if key not in known:
                 names = [PREFIX + name.upper() for name in known]
                 raise InputError(f"{variable}: unknown variable{did_you_mean(variable, names)}")
-            tree = override(tree, [f"{key}={value}"])
-    tree = override(tree, overrides)
+            tree = _with_texts(tree, [f"{key}={value}"])
+    tree = {**_with_texts(tree, overrides), **flags}
     if models:
         tree["models"] = _named(models)
     config = build(ServeConfig, tree, where)
     if not config.models:
         raise InputError("models: none given; name one, as in 'topseg serve MODEL'")
     return config
+
+
+def _with_texts(tree: Tree, assignments: Sequence[str]) -> Tree:
+    """Apply assignments whose values are texts until the schema gives them their types."""
+    return override(tree, assignments, [parse_override(one, texts=True) for one in assignments])
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:

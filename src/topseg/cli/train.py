@@ -1,11 +1,13 @@
-"""Commands that make models: demo, train, recipe, check."""
+"""Commands that make models: demo, train, recipe, report, average, compare-runs."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-from topseg.cli.app import MANY, Device, Flag, app, show_progress
+from topseg.cli.app import MANY, Device, Flag, app
+from topseg.cli.terminal import say, show_progress
 from topseg.core.errors import InputError
 
 
@@ -29,7 +31,6 @@ def train(
     *overrides: str,
     out: Path | None = None,
     resume: Flag = False,
-    resume_auto: Flag = False,
     device: Device = "auto",
     track: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], MANY] = (),
     allow_partial: Flag = False,
@@ -41,8 +42,8 @@ def train(
         recipe: The recipe (YAML), topseg's or PaddleSeg's.
         overrides: Changes to it, such as train.steps=500.
         out: The run folder to make.
-        resume: Go on with the run in --out from its newest good checkpoint.
-        resume_auto: The same, or start where there is no run yet; also written --resume auto.
+        resume: Go on with the run in --out from its newest good checkpoint; with the word auto
+            after it, start where there is no run yet.
         device: Where to train.
         track: Services that take the log and its pictures as well; TensorBoard's files lie in the
             run.
@@ -53,14 +54,19 @@ def train(
     from topseg.train.trainer import train
     from topseg.train.trial import dry_run as try_out
 
-    more = ["model.allow_partial=true"] if allow_partial else []
-    settings = read_recipe(recipe, [*overrides, *more], report=print)
+    # "--resume auto": no override is a bare word, so wherever the word stands it belongs there.
+    start_anew = resume and "auto" in overrides
+    changes = [word for word in overrides if not (start_anew and word == "auto")]
+    settings = read_recipe(recipe, changes, report=say)
+    if allow_partial:
+        model = dataclasses.replace(settings.model, allow_partial=True)
+        settings = dataclasses.replace(settings, model=model)
     if dry_run:
-        print(try_out(settings, device))
+        say(try_out(settings, device))
         return 0
     if out is None:
         raise InputError("--out: give the run folder to make, such as --out runs/mine")
-    resume = resume or (resume_auto and (out / "recipe.yaml").exists())
+    resume = resume and (not start_anew or (out / "recipe.yaml").exists())
     return train(settings, out, device=device, resume=resume, trackers=track)
 
 
@@ -75,29 +81,12 @@ def recipe(recipe: Path, /, *overrides: str) -> None:
     from topseg.core.config import explain
     from topseg.recipe import read_recipe
 
-    print(explain(read_recipe(recipe, overrides, report=lambda line: print(f"# {line}"))))
-
-
-@app.command
-def check(data: Path, /, *overrides: str) -> int:
-    """Say what is wrong with a data set, file by file.
-
-    Args:
-        data: A dataset.yaml, a recipe or a folder.
-        overrides: Changes to its data section, such as root=PATH or layout=camvid.
-    """
-    from topseg.data.checking import check
-    from topseg.recipe import read_data_recipe
-
-    source = read_data_recipe(data, overrides)
-    report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
-    print(report.text())
-    return 2 if report.errors else 0
+    say(explain(read_recipe(recipe, overrides, report=lambda line: say(f"# {line}"))))
 
 
 @app.command
 def compare_runs(a: Path, b: Path, /) -> int:
-    """Say whether two runs are equal bit by bit: weights, averages, losses, scores.
+    """Report whether two runs are equal bit by bit: weights, averages, losses, scores.
 
     Args:
         a: A run folder.
@@ -106,7 +95,7 @@ def compare_runs(a: Path, b: Path, /) -> int:
     from topseg.train.comparison import compare_runs
 
     differences = compare_runs(a, b)
-    print("\n".join(differences) or f"{a} and {b} are equal bit by bit")
+    say("\n".join(differences) or f"{a} and {b} are equal bit by bit")
     return 1 if differences else 0
 
 
@@ -123,21 +112,7 @@ def report(run: Path, /, *, out: Path, device: Device = "auto") -> None:
 
     with show_progress("evaluate") as progress:
         scores = report_run(run, out, device=device, progress=progress)
-    print(f"{scores.summary()}\n{out}: written")
-
-
-@app.command
-def weights(data: Path, /, *overrides: str) -> None:
-    """Print class weights for the loss, counted on a data set by each published rule.
-
-    Args:
-        data: A dataset.yaml, a recipe or a folder.
-        overrides: Changes to its data section, such as root=PATH or layout=camvid.
-    """
-    from topseg.data.frequency import describe_weights
-    from topseg.recipe import read_data
-
-    print(describe_weights(read_data(data, overrides)))
+    say(f"{scores.summary()}\n{out}: written")
 
 
 @app.command
@@ -151,4 +126,4 @@ def average(*models: Path, out: Path) -> None:
     """
     from topseg.train.averaging import average_models
 
-    print(f"{average_models(models, out).folder}: written")
+    say(f"{average_models(models, out).folder}: written")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from topseg.cli.app import MANY, app
+from topseg.cli.terminal import say
 from topseg.export.formats import formats_help, precision_help
 
 
@@ -19,21 +20,19 @@ def models() -> None:
     from topseg.core import plugins
     from topseg.models import VARIANTS, find_variant
 
-    print(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
+    say(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
     for network in map(find_variant, plugins.known("models", VARIANTS)):
-        print(f"{network.name:18} {network.parameters / 1e6:9.2f} M {network.macs / 1e9:28.2f} G")
-    print(f"\n{'in this package':26} {'classes':>7} {'mIoU':>6}  licence")
+        say(f"{network.name:18} {network.parameters / 1e6:9.2f} M {network.macs / 1e9:28.2f} G")
+    say(f"\n{'in this package':26} {'classes':>7} {'mIoU':>6}  licence")
     for name, folder in SHIPPED.items():
         shipped = read_bundle(folder).metadata
         miou = next(iter(shipped.metrics.values()))["miou"]
-        print(
-            f"{name:26} {shipped.architecture.num_classes:7} {100 * miou:6.2f}  {shipped.license}"
-        )
-    print(f"\n{'published weights':26} {'classes':10} {'mIoU':>6} {'flip':>6}  licence, address")
+        say(f"{name:26} {shipped.architecture.num_classes:7} {100 * miou:6.2f}  {shipped.license}")
+    say(f"\n{'published weights':26} {'classes':10} {'mIoU':>6} {'flip':>6}  licence, address")
     for one in PUBLISHED.values():
         scores = [f"{score:6.2f}" if score else "     -" for score in (one.miou, one.miou_flip)]
         kind = one.classes or "backbone"
-        print(f"{one.name:26} {kind:10} {' '.join(scores)}  {one.license}, {one.url}")
+        say(f"{one.name:26} {kind:10} {' '.join(scores)}  {one.license}, {one.url}")
 
 
 @app.command
@@ -117,4 +116,4 @@ def weights(src: Path, dst: Path, /) -> None:
     written = convert_weights(find_weights(src) if dst.suffix else src, dst)
     if written.is_dir():
         open_runtime(open_model(written), "torch", device="cpu")
-    print(f"{written}: written")
+    say(f"{written}: written")

@@ -1,0 +1,54 @@
+"""Commands about data sets: check, weights, bench-data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from topseg.cli.app import app
+from topseg.cli.terminal import say
+
+
+@app.command
+def check(data: Path, /, *overrides: str) -> int:
+    """Report what is wrong with a data set, file by file.
+
+    Args:
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+    """
+    from topseg.data.checking import check
+    from topseg.recipe import read_data_recipe
+
+    source = read_data_recipe(data, overrides)
+    report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
+    say(report.text())
+    return 2 if report.errors else 0
+
+
+@app.command
+def weights(data: Path, /, *overrides: str) -> None:
+    """Print class weights for the loss, counted on a data set by each published rule.
+
+    Args:
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+    """
+    from topseg.data.frequency import describe_weights
+    from topseg.recipe import read_data
+
+    say(describe_weights(read_data(data, overrides)))
+
+
+@app.command
+def bench_data(recipe: Path, /, *overrides: str, seconds: float = 5.0) -> None:
+    """Measure images/s of each stage between a file and a training step.
+
+    Args:
+        recipe: The recipe (YAML), topseg's or PaddleSeg's.
+        overrides: Changes to it, such as data.root=PATH.
+        seconds: How long to repeat each measurement.
+    """
+    from topseg.recipe import read_recipe
+    from topseg.train.trial import bench_data
+
+    say(bench_data(read_recipe(recipe, overrides, report=say), seconds=seconds))

@@ -1,0 +1,124 @@
+"""Commands that measure models: evaluate, bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
+from topseg.cli.terminal import say, show_progress
+from topseg.core.errors import InputError
+
+
+@app.command
+def evaluate(
+    model: str,
+    data: Path,
+    /,
+    *overrides: str,
+    split: Literal["val", "train"] = "val",
+    flip: Flag = False,
+    scales: Annotated[tuple[float, ...], MANY] = (),
+    slide: tuple[int, int] | None = None,
+    stride: tuple[int, int] | None = None,
+    protocol: Literal["direct", "reference", "network"] = "direct",
+    json: Path | None = None,
+    runtime: Runtime = "auto",
+    device: Device = "auto",
+    threads: Annotated[int | None, POSITIVE] = None,
+) -> None:
+    """Measure a model on a labelled data set, at each image's own resolution.
+
+    Args:
+        model: A bundle, a run, a checkpoint folder or a published name.
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+        split: Which split.
+        flip: Average with the mirror image.
+        scales: Average over these scales, such as 0.5 0.75 1.0.
+        slide: Height and width of windows to run instead of the whole image.
+        stride: Steps (down, right) between windows; two thirds of a window if not given.
+        protocol: direct; reference: PaddleSeg's interpolation and counting; network: at the
+            network's resolution, which is not comparable with the others.
+        json: Write the scores to this file as well.
+        runtime: The engine.
+        device: Where to run.
+        threads: CPU threads.
+    """
+    from rich.console import Console
+
+    from topseg.core.files import write_json
+    from topseg.data.dataset import open_dataset
+    from topseg.evaluation.run import evaluate
+    from topseg.inference.hub import load
+    from topseg.inference.tta import Slide
+    from topseg.recipe import read_data
+
+    with show_progress("download", size=True) as progress:
+        predictor = load(model, runtime=runtime, device=device, threads=threads, progress=progress)
+    metadata = predictor.runtime.metadata
+    dataset = open_dataset(
+        read_data(data, overrides),
+        split,
+        channels=metadata.architecture.in_channels,
+        scale=metadata.input.scale,
+    )
+    if stride is not None and slide is None:
+        raise InputError("stride: only together with --slide HEIGHT WIDTH")
+    windows = None
+    if slide is not None:
+        windows = Slide(slide, stride or (slide[0] * 2 // 3 // 8 * 8, slide[1] * 2 // 3 // 8 * 8))
+    with show_progress("evaluate") as progress:
+        scores = evaluate(
+            predictor,
+            dataset,
+            flip=flip,
+            scales=scales,
+            slide=windows,
+            protocol=protocol,
+            progress=progress,
+        )
+    Console().print(scores.table())
+    say(scores.summary())
+    if json is not None:
+        write_json(json, scores.to_dict())
+
+
+@app.command
+def bench(
+    model: str,
+    /,
+    *,
+    image: Path | None = None,
+    runtimes: Annotated[tuple[str, ...], MANY] = (),
+    size: Annotated[tuple[str, ...], MANY] = ("512x512",),
+    threads: Annotated[tuple[int, ...], MANY] = (1,),
+    seconds: float = 5.0,
+    out: Path | None = None,
+) -> None:
+    """Measure the time from an image file to its mask, stage by stage, on each engine.
+
+    Args:
+        model: A bundle, a run, a checkpoint folder or a published name.
+        image: The image file; a drawn scene of 1280x960 pixels if not given.
+        runtimes: Engines; torch and every graph of the bundle if not given.
+        size: Height x width of the network's input, such as 512x512 512x704.
+        threads: CPU threads, such as 1 2.
+        seconds: How long to repeat each measurement.
+        out: Folder for bench.json, bench.md and bench.svg.
+    """
+    import tempfile
+
+    from topseg.core.geometry import parse_size
+    from topseg.evaluation.benchmark import bench, draw_photo, markdown, save
+    from topseg.inference.hub import open_model
+
+    bundle, sizes = open_model(model), [parse_size(text) for text in size]
+    with tempfile.TemporaryDirectory() as folder:
+        photo = image or draw_photo(Path(folder) / "scene.jpg")
+        found = bench(
+            bundle, photo, runtimes=runtimes, sizes=sizes, threads=threads, seconds=seconds
+        )
+    say(markdown(found))
+    if out is not None:
+        save(found, out)
