@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> Tree:
         InputError: The file is missing, is not YAML, repeats a key, or its top is no mapping.
     """
     try:
-        tree = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)
+        tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

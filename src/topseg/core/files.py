@@ -6,24 +6,48 @@ then renamed over the target.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from topseg.core.errors import InputError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".avif",
+        ".jp2",
+        ".gif",
+        ".heic",
+        ".heif",
+    ]
+)
+"""Suffixes of image files, of which folders are searched; a GIF stands for its first frame."""
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path that becomes ``path`` when the block ends without an error.
+    """Return a temporary path that becomes ``path`` when the block ends without an error.
 
     Args:
         path: The file to write; its folder is made where it does not exist.
@@ -55,7 +79,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def temporary_of(name: str) -> str | None:
-    """Say which file's temporary a name is, as :func:`atomic_path` makes them; None for others."""
+    """Return which file's temporary a name is, as :func:`atomic_path` makes them; None for others."""
     match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", name)
     return match[1] if match else None
 
@@ -83,7 +107,7 @@ def read_json(path: Path) -> Any:
         InputError: The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -101,15 +125,56 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes in hexadecimal."""
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_images(folder: Path) -> list[Path]:
-    """List the images below a folder, sub-folders included, in a stable order."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    return sorted(p for p in found if not p.name.startswith("."))
+def find_images(folder: Path, report: Callable[[str], None] | None = None) -> list[Path]:
+    """List the images below a folder, sub-folders included, in a stable order.
+
+    Args:
+        folder: The folder.
+        report: Told which files and sub-folders were passed over; None: nobody.
+    """
+    images, others = [], collections.Counter[str]()
+    for path in walk(folder, report):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append(path)
+        else:
+            others[path.suffix.lower() or "no suffix"] += 1
+    if others and report is not None:
+        kinds = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(8))
+        count = sum(others.values())
+        report(f"{folder}: {count} other file{'s' if count > 1 else ''} passed over ({kinds})")
+    return sorted(images)
+
+
+def walk(folder: Path, report: Callable[[str], None] | None = None) -> Iterator[Path]:
+    """Find the files below a folder, linked sub-folders too, but no hidden files.
+
+    Args:
+        folder: The folder.
+        report: Told of each sub-folder that cannot be read; None: nobody.
+    """
+
+    def tell(error: OSError) -> None:
+        if report is not None:
+            report(f"{error.filename}: passed over, cannot be read ({error.strerror})")
+
+    for place, folders, files in os.walk(folder, onerror=tell, followlinks=True):
+        # A link to a folder that it lies in leads round in a circle.
+        above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
+        folders[:] = [
+            name
+            for name in folders
+            if not os.path.islink(link := os.path.join(place, name))
+            or os.path.realpath(link) not in above
+        ]
+        for name in files:
+            path = Path(place, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
 
 
 def _umask() -> int:

@@ -96,7 +96,7 @@ def standard_set(name: str) -> tuple[LabelSet, LabelMap | None]:
     if name not in STANDARD_SETS:
         raise InputError(f"classes: no label set '{name}'{did_you_mean(name, STANDARD_SETS)}")
     file = importlib.resources.files("topseg.core") / "labelsets" / f"{name}.json"
-    table = json.loads(file.read_text())
+    table = json.loads(file.read_text(encoding="utf-8"))
     names = tuple(row[0] for row in table["classes"])
     palette = tuple((row[1], row[2], row[3]) for row in table["classes"])
     raw = {int(value): target for value, target in table["label_map"].items()}

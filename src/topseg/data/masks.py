@@ -1,8 +1,8 @@
 """Masks: from the numbers or colours of a file to class indices, by one lookup table.
 
-Pillow opens them, because it keeps a palette PNG's indices (OpenCV would expand them to colours)
-and the 16 bits of a mask with more than 255 classes. A value that has no meaning is an error with
-its place, never a silent class.
+Pillow opens them (and tifffile a TIFF), because it keeps a palette PNG's indices, which OpenCV
+would expand to colours, and the 16 bits of a mask with more than 255 classes. A value that has no
+meaning is an error with its place, never a silent class.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelMap, LabelSet, Mask
-from topseg.media.images import is_whole, read_bytes
+from topseg.media.images import is_whole, read_array, read_bytes
+from topseg.media.tiff import is_tiff, read_tiff
 
 _LOSSY: Final = ("JPEG", "MPO")
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _UNKNOWN: Final = -1
 
 
@@ -89,7 +91,19 @@ class MaskReader:
         Raises:
             InputError: Unreadable, or of another kind than declared.
         """
-        data = read_bytes(path)
+        if path.suffix.lower() == ".npy":
+            array = read_array(path)
+        else:
+            data = read_bytes(path)
+            if is_tiff(data):
+                tiff = read_tiff(data, str(path))
+                array = tiff.pixels() if self._colors else tiff.samples
+            else:
+                array = self._by_pillow(data, path)
+        return self._colors_of(array, path) if self._colors else _numbers_of(array, path)
+
+    def _by_pillow(self, data: bytes, path: Path) -> NDArray[Any]:
+        """Decode a mask that is no TIFF: (H, W) numbers, or (H, W, C) colours."""
         if not is_whole(data):
             raise InputError(f"{path}: truncated, the end of the mask is missing; get it again")
         try:
@@ -100,14 +114,18 @@ class MaskReader:
             raise InputError(f"{path}: not readable as a mask ({error})") from None
         if file.format in _LOSSY and not self._nearest:
             raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
-        if self._colors:
-            return encode_colors(array)
-        if array.ndim != 2 or array.dtype.kind not in "uib":
-            raise InputError(
-                f"{path}: got a {file.mode} image, expected one number a pixel (grey or palette "
-                "PNG); if its colours are the palette's, set data.masks=color"
-            )
-        return array.astype(np.uint8) if array.dtype == np.bool_ else array
+        if not self._colors and data.startswith(_PNG_START):
+            bits, color = data[24:26]
+            if color == 0 and bits in (2, 4):  # grey, which Pillow spreads to 0..255
+                array = array // (255 // (2**bits - 1))
+        return array
+
+    def _colors_of(self, array: NDArray[Any], path: Path) -> NDArray[np.int32]:
+        if array.ndim == 2 or array.shape[2] < 3:  # grey is a colour too
+            array = np.repeat(np.atleast_3d(array)[..., :1], 3, axis=2)
+        if array.dtype != np.uint8:
+            raise InputError(f"{path}: got {array.dtype} colours, expected 8 bits per channel")
+        return encode_colors(array)
 
     def _look_up(self, raw: NDArray[Any]) -> NDArray[np.int32]:
         classes: NDArray[np.int32]
@@ -116,7 +134,9 @@ class MaskReader:
         elif raw.dtype == np.uint8:
             classes = cv2.LUT(raw, self._table[:256])
         else:
-            classes = self._table.take(raw.astype(np.uint32), mode="clip")  # below 0: huge
+            last = len(self._table) - 1  # stands for every value that is not in the table
+            known = (raw >= 0) & (raw < last)
+            classes = self._table[np.where(known, raw, last).astype(np.int64)]
         return classes
 
     def _by_distance(self, raw: NDArray[Any], classes: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -144,6 +164,22 @@ class MaskReader:
             f"{path}: value {value} {place}, expected {_ranges(known.tolist())}; correct "
             f"data.classes, or map it by data.label_map={{{value}: ignore}} or a class index"
         )
+
+
+def _numbers_of(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return the one number per pixel that a mask of indices holds."""
+    if array.ndim == 3 and array.shape[2] in (1, 2):  # with alpha
+        array = array[..., 0]
+    if array.ndim == 3 and all((array[..., 0] == array[..., i]).all() for i in (1, 2)):
+        array = array[..., 0]  # grey, saved as colours
+    if array.ndim != 2:
+        raise InputError(
+            f"{path}: got colours, expected one number per pixel (grey or palette PNG); if they "
+            "are the palette's colours, set data.masks=color"
+        )
+    if array.dtype.kind not in "uib":
+        raise InputError(f"{path}: got {array.dtype} values, expected whole numbers")
+    return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
 
 def encode_colors(image: NDArray[Any]) -> NDArray[np.int32]:

@@ -1,13 +1,16 @@
 """Images: files become arrays here, and nowhere else.
 
-OpenCV decodes and turns an image by its EXIF orientation; what a decoder would hide is made an
-error: the missing rest of a truncated file, or the low bits of a 16-bit one.
+OpenCV decodes and turns an image by its EXIF orientation (TIFF is read by its tags instead); what a
+decoder would hide is made an error: the missing rest of a truncated file, or the low bits of a
+16-bit one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
+from topseg.media.tiff import Tiff, is_tiff, read_tiff, read_tiff_size, upright
 
 Image = NDArray[np.uint8]
 """(H, W, C) uint8, RGB for three channels."""
@@ -25,6 +29,7 @@ _JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_END: Final = 0xD9
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _EXIF_ORIENTATION: Final = 0x0112
+_HEIF: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
 def read_image(path: str | Path, channels: int = 3, scale: float | None = None) -> Image:
@@ -45,7 +50,7 @@ def read_image(path: str | Path, channels: int = 3, scale: float | None = None) 
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        return check_pixels(_read_array(path), str(path), channels, scale)
+        return check_pixels(read_array(path), str(path), channels, scale)
     return decode_image(read_bytes(path), str(path), channels, scale)
 
 
@@ -66,7 +71,7 @@ def decode_image(data: bytes, name: str, channels: int = 3, scale: float | None 
 
 
 def read_size(path: str | Path) -> Size:
-    """Give an image's (height, width), EXIF orientation applied, from the file's header alone.
+    """Return an image's (height, width), EXIF orientation applied, from the file's header alone.
 
     Raises:
         InputError: No such file, or not an image.
@@ -75,8 +80,11 @@ def read_size(path: str | Path) -> Size:
 
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        shape = _read_array(path, mmap_mode="r").shape
+        shape = read_array(path, mmap_mode="r").shape
         return shape[0], shape[1]
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if is_tiff(file.read(4)):
+            return read_tiff_size(path)
     try:
         with PIL.Image.open(path) as image:
             width, height = image.size
@@ -89,7 +97,7 @@ def read_size(path: str | Path) -> Size:
 
 
 def is_whole(data: bytes) -> bool:
-    """Tell whether a JPEG or PNG file reaches its own end (True for every other format).
+    """Return whether a JPEG or PNG file reaches its own end (True for every other format).
 
     Decoders fill the missing rest of a JPEG with grey. Its segments, or a PNG's chunks, are walked
     up to the end marker, so that neither an embedded thumbnail nor bytes after the end mislead, and
@@ -141,6 +149,8 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
     """Decode to (H, W, C), values as they are in the file."""
     import cv2
 
+    if is_tiff(data):
+        return _from_tiff(read_tiff(data, name), channels)
     if not is_whole(data):
         raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")
     flags = {
@@ -152,31 +162,67 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
     except cv2.error:
         image = None
     if image is None:
-        raise InputError(f"{name}: not readable as an image; damaged, or no image format")
+        return _by_pillow(data, name, channels)
     image = np.atleast_3d(image)
     if channels == 3:  # not by IMREAD_COLOR_RGB: OpenCV 5.0 scrambles 16-bit TIFF under it
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     elif channels == 4 and image.shape[2] == 4:
-        image = _upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), data)
+        image = upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), _orientation(data))
     return image
 
 
-def _upright(image: NDArray[Any], data: bytes) -> NDArray[Any]:
-    """Turn an image by its file's EXIF orientation, where OpenCV does not."""
+def _from_tiff(tiff: Tiff, channels: int) -> NDArray[Any]:
+    """Take the first C samples; grey becomes RGB for 3, and colours become grey for 1."""
+    import cv2
+
+    pixels = tiff.pixels()
+    colors = tiff.is_color or tiff.colors is not None
+    if channels == 1 and colors and pixels.dtype in (np.uint8, np.uint16, np.float32):
+        return np.atleast_3d(
+            cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
+        )
+    if channels == 3 and pixels.shape[2] < 3:  # grey, or grey with alpha
+        return pixels[..., :1].repeat(3, axis=2)
+    return pixels[..., :channels]
+
+
+def _by_pillow(data: bytes, name: str, channels: int) -> NDArray[Any]:
+    """Decode what OpenCV does not read (HEIC by pillow-heif, where it is installed)."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    if data[4:8] == b"ftyp" and find_spec("pillow_heif") is not None:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as file:
+            pixels = np.atleast_3d(np.asarray(PIL.ImageOps.exif_transpose(file).convert(mode)))
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+        raise InputError(f"{name}: not readable as an image{_remedy(data)}") from None
+    return pixels
+
+
+def _remedy(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+        return "; HEIC needs another package: pip install pillow-heif"
+    return "; damaged, or no image format"
+
+
+def _orientation(data: bytes) -> int:
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(data)) as file:
-        orientation = file.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation >= 5:
-        image = image.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    return image
+        return int(file.getexif().get(_EXIF_ORIENTATION, 1))
 
 
-def _read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
+def read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
+    """Read a NumPy file as (H, W, C), values as they are.
+
+    Raises:
+        InputError: No such file, or no array of two or three axes.
+    """
     try:
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except FileNotFoundError:

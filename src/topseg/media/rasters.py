@@ -26,6 +26,7 @@ from topseg.core.files import atomic_path
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet, Mask
 from topseg.media.images import Image, check_pixels
+from topseg.media.tiff import check_tiff
 
 _BLOCK: Final = 512
 _CHUNK: Final = 64
@@ -68,7 +69,7 @@ class Raster:
 
         Returns:
             (stop - start, W, C) uint8, and (stop - start, W): whether there is data at a pixel, by
-            the file's nodata value, mask or alpha band.
+            the file's nodata value, mask or alpha band, or by a value that is no number.
 
         Raises:
             InputError: Damaged or truncated, or values of more than 8 bits without a scale.
@@ -78,13 +79,16 @@ class Raster:
         try:
             bands = self.source.read(first or [*range(1, self.channels + 1)], window=window)
             valid = np.ones(bands.shape[1:], np.bool_)
-            if any(MaskFlags.all_valid not in flags for flags in self.source.mask_flag_enums):
+            if self._has_mask():
                 valid = self.source.dataset_mask(window=window) > 0
         except RasterioError as error:
             raise InputError(
                 f"{self.path}: rows {start} to {stop} cannot be read; the file is damaged or "
                 f"truncated, get it again ({error.__cause__ or error})"
             ) from None
+        if bands.dtype.kind == "f":
+            valid &= np.isfinite(bands).all(axis=0)
+        bands = self._as_seen(bands)
         pixels = np.empty((stop - start, self.size[1], self.channels), np.uint8)
         for top in range(0, len(pixels), _CHUNK):
             values = np.moveaxis(bands[:, top : top + _CHUNK], 0, -1)
@@ -93,8 +97,26 @@ class Raster:
             )
         return pixels, valid
 
+    def _has_mask(self) -> bool:
+        """Whether the file says where there is no data, in another way than by a band to read."""
+        flags = self.source.mask_flag_enums
+        if any(MaskFlags.alpha in of_band for of_band in flags):
+            # Near infrared is often flagged as alpha, and water is dark in it.
+            return ColorInterp.alpha not in self.source.colorinterp[: self.channels]
+        return any(MaskFlags.all_valid not in of_band for of_band in flags)
+
+    def _as_seen(self, bands: NDArray[Any]) -> NDArray[Any]:
+        """Return values with 0 black and fewer than 8 bits as bytes, as images are read."""
+        bits = int(self.source.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 0))
+        largest = 2 ** (bits or 8 * bands.dtype.itemsize) - 1
+        if self.source.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+            bands = (largest - bands).astype(bands.dtype)
+        if 0 < bits < 8:
+            bands = np.rint(bands * (255 / largest)).astype(np.uint8)
+        return bands
+
     def place(self) -> dict[str, Any]:
-        """Give what places the image on Earth, as ``rasterio.open`` takes it."""
+        """Return what places the image on Earth, as ``rasterio.open`` takes it."""
         points, system = self.source.gcps
         found = {"crs": system or self.source.crs, "rpcs": self.source.rpcs}
         if points:
@@ -125,6 +147,8 @@ def open_raster(path: Path, channels: int, scale: float | None = None) -> Iterat
         except RasterioError as error:
             raise InputError(f"{path}: not readable as an image ({error})") from None
         with source:
+            if source.driver in ("GTiff", "COG"):
+                check_tiff(path)
             _check_bands(path, source, channels)
             turn = source.tags().get("EXIF_Orientation", "1")
             if turn != "1":
@@ -211,7 +235,7 @@ def _check_bands(path: Path, source: Any, channels: int) -> None:
 
 
 def _regroup(strips: Iterable[Mask], rows: int) -> Iterator[tuple[int, Mask]]:
-    """Give (first row, strip) in strips of so many rows; the last may have fewer."""
+    """Return (first row, strip) in strips of so many rows; the last may have fewer."""
     top, waiting = 0, None
     for strip in strips:
         waiting = strip if waiting is None else np.concatenate((waiting, strip))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topseg.core.errors import InputError
-from topseg.core.files import IMAGE_SUFFIXES
+from topseg.core.files import IMAGE_SUFFIXES, walk
 from topseg.core.labels import LabelMap
 
 SUFFIXES = IMAGE_SUFFIXES | {".npy"}
@@ -47,8 +47,8 @@ def relative(path: Path, root: Path) -> str:
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Find the images of a folder and its sub-folders by relative path without suffix, sorted."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+    for path in sorted(walk(folder)):
+        if path.suffix.lower() in SUFFIXES:
             stem = path.relative_to(folder).with_suffix("").as_posix()
             found.setdefault(stem, []).append(path)
     return found

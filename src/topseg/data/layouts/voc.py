@@ -9,16 +9,24 @@ image with a mask in both keeps VOC's own.
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from topseg.core.labels import standard_set
 from topseg.data.layouts.layout import Layout, Split
-from topseg.data.layouts.pairs import Pair, Pairs, files_by_stem, read_list, relative
+from topseg.data.layouts.pairs import (
+    SUFFIXES,
+    Pair,
+    Pairs,
+    files_by_stem,
+    read_list,
+    relative,
+)
 
 
-def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
+def find_pairs(root: Path, names: tuple[str, ...] | None, split: Split) -> Pairs:
     """Find the pairs of some splits (the names of lists: train, trainaug, val, trainval)."""
     home = _home(root)
+    names = names or (default_split(root, split),)
     stems = [stem for name in names for stem in _stems(home, name)]
     return Pairs(tuple(_pair(home, stem) for stem in dict.fromkeys(stems)))
 
@@ -46,11 +54,20 @@ def _stems(home: Path, name: str) -> list[str]:
     if name == "trainaug" and not file.is_file():
         masks = files_by_stem(home / "SegmentationClassAug")
         return sorted(masks.keys() - set(_stems(home, "val")))
-    return [Path(columns[0]).stem for _, columns in read_list(file)]
+    return [_stem(columns[0]) for _, columns in read_list(file)]
+
+
+def _stem(text: str) -> str:
+    """Return a list's entry without the suffix of an image; other dots are part of the name."""
+    path = PurePosixPath(text.removeprefix("/"))
+    if path.parts[0] == "JPEGImages":
+        path = path.relative_to("JPEGImages")
+    return str(path.with_suffix("") if path.suffix.lower() in SUFFIXES else path)
 
 
 def _pair(home: Path, stem: str) -> Pair:
-    image = home / "JPEGImages" / f"{stem}.jpg"
+    files = (home / "JPEGImages" / f"{stem}{suffix}" for suffix in (".jpg", *sorted(SUFFIXES)))
+    image = next((file for file in files if file.is_file()), home / "JPEGImages" / f"{stem}.jpg")
     own, more = (home / f"SegmentationClass{end}" / f"{stem}.png" for end in ("", "Aug"))
     mask = more if more.is_file() and not own.is_file() else own
     return Pair(image, mask, relative(image, home))

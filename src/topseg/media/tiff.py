@@ -1,0 +1,195 @@
+"""TIFF: the samples that a file holds, or the tag that stands in the way.
+
+General image libraries bring every TIFF to screen colours: they multiply by a fourth band that they
+take for alpha, and scale packed values. A network wants the numbers of the file, so tifffile reads
+them as they are stored; only what cannot mean colours is an error, which names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.core.errors import InputError
+from topseg.core.geometry import Size
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Values of the tag PhotometricInterpretation.
+_WHITE_IS_ZERO: Final = 0
+_RGB: Final = 2
+_PALETTE: Final = 3
+_YCBCR: Final = 6
+_OTHERS: Final = {
+    4: "a transparency mask",
+    5: "amounts of ink (CMYK)",
+    8: "CIELAB colours",
+    9: "ICCLAB colours",
+    10: "ITULAB colours",
+    32803: "raw values of a camera's sensor",
+    32844: "LogL values",
+    32845: "LogLUV values",
+    34892: "raw values of a camera's sensor",
+}
+_JPEG: Final = (6, 7, 34892)  # a JPEG decoder turns YCbCr into RGB itself
+_MOST_SAMPLES: Final = 4096
+
+
+def is_tiff(data: bytes) -> bool:
+    """Return whether bytes begin as a TIFF file does (BigTIFF too)."""
+    return data.startswith(_STARTS)
+
+
+@dataclass(frozen=True)
+class Tiff:
+    """The first image of a TIFF file, upright.
+
+    Attributes:
+        samples: (H, W, S) as stored.
+        bits: Bits of a sample.
+        photometric: Value of the tag PhotometricInterpretation.
+        colors: (N, 3) uint8 RGB of a palette's indices; None: there is no palette.
+    """
+
+    samples: NDArray[Any]
+    bits: int
+    photometric: int
+    colors: NDArray[np.uint8] | None
+
+    @property
+    def is_color(self) -> bool:
+        """Whether the first three samples are red, green and blue."""
+        return self.photometric in (_RGB, _YCBCR) and self.samples.shape[2] >= 3
+
+    def pixels(self) -> NDArray[Any]:
+        """Return the values to look at: palettes as colours, 0 black, fewer than 8 bits as bytes.
+
+        Returns:
+            (H, W, S).
+        """
+        if self.colors is not None:
+            return np.asarray(self.colors[self.samples[..., 0]])
+        found = self.samples
+        if self.photometric == _WHITE_IS_ZERO and found.dtype.kind in "ub":
+            found = (2**self.bits - 1 - found).astype(found.dtype)
+        if self.bits < 8:
+            found = np.rint(found * (255 / (2**self.bits - 1))).astype(np.uint8)
+        return np.asarray(found)
+
+
+def read_tiff(data: bytes, name: str) -> Tiff:
+    """Read the first image of a TIFF file.
+
+    Args:
+        data: The file's content.
+        name: What errors call it.
+
+    Raises:
+        InputError: Damaged or truncated, or the tag that says why it cannot be read.
+    """
+    with _first_page(io.BytesIO(data), name) as page:
+        _check_tags(page, name)
+        ends = zip(page.dataoffsets, page.databytecounts, strict=False)
+        if any(start + count > len(data) for start, count in ends):
+            raise InputError(
+                f"{name}: truncated, the end of the image is missing; get the file again"
+            )
+        samples = page.asarray()
+        axes, colormap = page.axes, page.colormap
+        orientation = page.tags.valueof("Orientation", 1)
+        bits, photometric = page.bitspersample, int(page.photometric)
+    if axes == "SYX":
+        samples = np.moveaxis(samples, 0, -1)
+    elif axes not in ("YX", "YXS"):
+        raise InputError(f"{name}: holds a stack of images (axes {axes}), expected one image")
+    if samples.dtype == np.bool_:
+        samples = samples.astype(np.uint8)
+    colors = None
+    if photometric == _PALETTE and colormap is not None:
+        colors = np.ascontiguousarray((colormap.T >> 8).astype(np.uint8))
+    return Tiff(upright(np.atleast_3d(samples), orientation), bits, photometric, colors)
+
+
+def check_tiff(path: Path) -> None:
+    """Check by the tags of a TIFF file that its samples mean colours.
+
+    Raises:
+        InputError: They do not, or the file is damaged.
+    """
+    with _first_page(path, str(path)) as page:
+        _check_tags(page, str(path))
+
+
+def read_tiff_size(path: Path) -> Size:
+    """Return the (height, width) of the first image of a TIFF file, upright.
+
+    Raises:
+        InputError: Damaged.
+    """
+    with _first_page(path, str(path)) as page:
+        size = page.imagelength, page.imagewidth
+        return size[::-1] if page.tags.valueof("Orientation", 1) in (5, 6, 7, 8) else size
+
+
+@contextlib.contextmanager
+def _first_page(source: io.BytesIO | Path, name: str) -> Iterator[TiffPage]:
+    """Open a TIFF file at its first image; whatever goes wrong in it is damage."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(source) as file:
+            if not file.pages:
+                raise InputError(f"{name}: not readable as an image; the TIFF file has no image")
+            yield file.pages.first
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can raise anything, struct.error to MemoryError
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{name}: not readable as an image; damaged TIFF file ({reason})"
+        ) from None
+
+
+def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn an image (H, W, ...) by the value of the tag Orientation (the same in EXIF)."""
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return image
+
+
+def _check_tags(page: TiffPage, name: str) -> None:
+    """Check by the tags alone that the samples mean colours."""
+    photometric, compression = int(page.photometric), int(page.compression)
+    what = _OTHERS.get(photometric)
+    if photometric == _YCBCR and compression not in _JPEG:
+        what = "YCbCr colours without JPEG"
+    if what is not None:
+        raise InputError(
+            f"{name}: the TIFF file holds {what} (PhotometricInterpretation {photometric}); "
+            "convert it to RGB or grey"
+        )
+    if page.dtype is None:
+        raise InputError(
+            f"{name}: samples of {page.bitspersample} bits in format {page.sampleformat} "
+            "(SampleFormat) are not supported; convert it to 8, 16 or 32 bits"
+        )
+    if page.dtype.kind not in "buif":
+        raise InputError(f"{name}: got {page.dtype} values, expected whole or real numbers")
+    if page.samplesperpixel > _MOST_SAMPLES:
+        raise InputError(
+            f"{name}: got {page.samplesperpixel} samples per pixel, expected {_MOST_SAMPLES} or "
+            "fewer"
+        )
