@@ -54,7 +54,7 @@ def run_demo(
     _clear(out)
     print(f"Drawing {scenes[0]} scenes to train on and {scenes[1]} to hold out ...", flush=True)
     write_scenes(out / "data", train=scenes[0], val=scenes[1])
-    write_text(out / "recipe.yaml", RECIPE.read_text())
+    write_text(out / "recipe.yaml", RECIPE.read_text(encoding="utf-8"))
     tree = override(read_yaml(RECIPE), overrides)
     tree["data"] = to_tree(read_data(out / "data"))
     code = train(build(Recipe, tree, RECIPE.name), out / "run", device=device)

@@ -95,7 +95,7 @@ def test_classes_by_config_file_or_layout(tree: Any) -> None:
         ({}, r"data.classes: none given; list their names .* into .*classes.txt"),
         ({"classes": "vok"}, r"'vok' is neither a file nor a label set, did you mean 'voc'"),
         ({"classes": ("a", "b", "a")}, r"'a' is given twice"),
-        ({"classes": "empty.txt"}, r"empty.txt: empty, expected one class name a line"),
+        ({"classes": "empty.txt"}, r"empty.txt: empty, expected one class name per line"),
         ({"classes": ("a",), "palette": ((0, 0, 0),) * 2}, r"got 2 colours for 1 classes"),
         ({"classes": ("a",), "label_map": {3: 1}}, r"data.label_map: 3: got class 1, expected 0"),
         ({"classes": ("a",), "label_map": {3: 0}, "masks": "color"}, r"masks hold colours"),

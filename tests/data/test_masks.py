@@ -91,7 +91,7 @@ def test_colors(tree: Any) -> None:
     message = r"colour \[9, 9, 9\] at row 1, column 1 \(1 such .*data.nearest_color=true"
     with pytest.raises(InputError, match=message):
         MaskReader(ABC, colors=True)(path)
-    with pytest.raises(InputError, match=r"got a RGB image, .* set data.masks=color"):
+    with pytest.raises(InputError, match=r"got colours, .* set data.masks=color"):
         MaskReader(ABC)(path)
 
 
@@ -130,5 +130,5 @@ def test_unreadable_masks(tree: Any) -> None:
     with pytest.raises(InputError, match=r"b.png: no such file"):
         read(tree.root / "b.png")
     floats = tree.array("c.tif", np.zeros((2, 2), np.float32))
-    with pytest.raises(InputError, match="got a F image, expected one number a pixel"):
+    with pytest.raises(InputError, match="got float32 values, expected whole numbers"):
         read(floats)

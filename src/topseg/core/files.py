@@ -19,29 +19,11 @@ from typing import Any
 
 from topseg.core.errors import InputError
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".dib",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-        ".jp2",
-        ".gif",
-        ".heic",
-        ".heif",
-    ]
+_KNOWN = (
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .gif "
+    ".heic .heif"
 )
+IMAGE_SUFFIXES = frozenset(_KNOWN.split(" "))
 """Suffixes of image files, of which folders are searched; a GIF stands for its first frame."""
 
 
@@ -79,7 +61,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def temporary_of(name: str) -> str | None:
-    """Return which file's temporary a name is, as :func:`atomic_path` makes them; None for others."""
+    """Return the file whose temporary (of :func:`atomic_path`) a name is; None for others."""
     match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", name)
     return match[1] if match else None
 
@@ -130,15 +112,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_images(folder: Path, report: Callable[[str], None] | None = None) -> list[Path]:
+def find_images(
+    folder: Path, report: Callable[[str], None] | None = None, without: Path | None = None
+) -> list[Path]:
     """List the images below a folder, sub-folders included, in a stable order.
 
     Args:
         folder: The folder.
         report: Told which files and sub-folders were passed over; None: nobody.
+        without: A folder below it that is left out.
     """
     images, others = [], collections.Counter[str]()
+    left_out = None if without is None else os.path.realpath(without)
     for path in walk(folder, report):
+        if left_out is not None and Path(os.path.realpath(path.parent)).is_relative_to(left_out):
+            continue
         if path.suffix.lower() in IMAGE_SUFFIXES:
             images.append(path)
         else:

@@ -216,6 +216,9 @@ def _count(
     counts = report.splits[split] = SplitCounts(len(pairs.pairs), zeros, zeros.copy())
     for orphan in pairs.orphans:
         report.problems.append(Problem("mask without an image", str(orphan), serious=False))
+    for other in pairs.others:
+        text = f"{other}: no known image format"
+        report.problems.append(Problem("file passed over", text, serious=False))
     for pair, finding in findings:
         report.problems += finding.problems
         if finding.digest is not None:

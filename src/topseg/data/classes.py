@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import functools
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from topseg.core.errors import InputError, did_you_mean
-from topseg.core.labels import STANDARD_SETS, LabelMap, LabelSet, default_palette, standard_set
+from topseg.core.labels import (
+    STANDARD_SETS,
+    Color,
+    LabelMap,
+    LabelSet,
+    default_palette,
+    standard_set,
+)
 from topseg.data.config import DataConfig
 from topseg.data.layouts import find_layout
 from topseg.data.layouts.pairs import Pairs
 from topseg.data.masks import MaskReader
+
+LABELMAP: Final = "labelmap.txt"
+"""File in the root that CVAT writes beside masks of colours."""
+_CVAT_LINE: Final = re.compile(r"(.+?):(\d+),(\d+),(\d+):[^:]*:[^:]*")
 
 
 def mask_reader(config: DataConfig, pairs: Pairs) -> MaskReader:
@@ -22,15 +35,17 @@ def mask_reader(config: DataConfig, pairs: Pairs) -> MaskReader:
     Raises:
         InputError: The classes are not known, or map or palette do not fit them.
     """
+    own_set = _own_set(config)
     labels = label_set(config)
     label_map: LabelMap | None = config.label_map
-    if config.masks == "color" and label_map is not None:
+    colors = config.masks == "color" or (config.masks is None and own_set.colored)
+    if colors and label_map is not None:
         raise InputError(
             "data.label_map: has no meaning where masks hold colours; give data.palette one colour "
             "per class, and list the others in data.ignore_colors"
         )
     own_labels = find_layout(config.layout).labels
-    if label_map is None and own_labels is not None:
+    if label_map is None and own_labels is not None and not colors and not own_set.colored:
         published, own_map = own_labels()
         if labels.num_classes != published.num_classes:
             raise InputError(
@@ -42,7 +57,7 @@ def mask_reader(config: DataConfig, pairs: Pairs) -> MaskReader:
         labels,
         label_map,
         config.ignore_index,
-        colors=config.masks == "color",
+        colors=colors,
         ignore_colors=config.ignore_colors,
         nearest=config.nearest_color,
     )
@@ -54,34 +69,75 @@ def label_set(config: DataConfig) -> LabelSet:
     Raises:
         InputError: No classes are given, or they are not what they should be.
     """
-    given, palette = config.classes, config.palette
-    own_labels = find_layout(config.layout).labels
-    if isinstance(given, str) and given in STANDARD_SETS:
-        own_labels = functools.partial(standard_set, given)
-    elif given:
-        own_labels = None
-    if own_labels is not None:
-        published, _ = own_labels()
-        names, palette = published.names, palette or published.palette
-    else:
-        names = given if isinstance(given, tuple) else _read_names(config, given)
+    own_set = _own_set(config)
+    names, palette = own_set.names, config.palette or own_set.palette
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise InputError(f"data.classes: '{twice}' is given twice; every class needs its own name")
     return LabelSet(names, palette or default_palette(len(names)))
 
 
-def _read_names(config: DataConfig, given: str | None) -> tuple[str, ...]:
-    file = Path(config.root) / (given or "classes.txt")
-    if given is not None and not file.is_file():
-        known = did_you_mean(given, STANDARD_SETS)
-        raise InputError(f"data.classes: '{given}' is neither a file nor a label set{known}")
-    if not file.is_file():
+@dataclass(frozen=True)
+class _OwnSet:
+    """The class names of a data set, and what their source says of colours.
+
+    Attributes:
+        names: In order.
+        palette: One colour per class; None: the source has none.
+        colored: Whether it is a label map that was made for masks of colours.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Color, ...] | None = None
+    colored: bool = False
+
+
+def _own_set(config: DataConfig) -> _OwnSet:
+    """Find the classes: in the section, in a file below the root, or by the layout."""
+    given, root = config.classes, Path(config.root)
+    if isinstance(given, tuple):
+        return _OwnSet(given)
+    if given in STANDARD_SETS:
+        published, _ = standard_set(given)
+        return _OwnSet(published.names, published.palette)
+    if given is not None:
+        if not (root / given).is_file():
+            known = did_you_mean(given, STANDARD_SETS)
+            raise InputError(f"data.classes: '{given}' is neither a file nor a label set{known}")
+        return _read_names(root / given)
+    if (root / LABELMAP).is_file():
+        return _read_names(root / LABELMAP)
+    own_labels = find_layout(config.layout).labels
+    if own_labels is not None:
+        published, _ = own_labels()
+        return _OwnSet(published.names, published.palette)
+    if not (root / "classes.txt").is_file():
         raise InputError(
             f"data.classes: none given; list their names in order, name a published set "
-            f"({', '.join(STANDARD_SETS)}), or write one name per line into {file}"
+            f"({', '.join(STANDARD_SETS)}), or write one name per line into {root / 'classes.txt'}"
         )
-    names = tuple(line.strip() for line in file.read_text("utf-8-sig").splitlines())
-    if not (names := tuple(filter(None, names))):
-        raise InputError(f"{file}: empty, expected one class name a line")
-    return names
+    return _read_names(root / "classes.txt")
+
+
+def _read_names(file: Path) -> _OwnSet:
+    """Read one name per line, or CVAT's lines ``name:red,green,blue:parts:actions``."""
+    try:
+        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as class names ({error})") from None
+    lines = [line for line in lines if line]
+    if any(_CVAT_LINE.fullmatch(line) for line in lines):
+        lines = [line for line in lines if not line.startswith("#")]
+        found = [_CVAT_LINE.fullmatch(line) for line in lines]
+        wrong = next((line for line, match in zip(lines, found, strict=True) if not match), None)
+        if wrong is not None:
+            raise InputError(f"{file}: got '{wrong}', expected 'name:red,green,blue::'")
+        rows = [match.groups() for match in found if match]
+        palette = tuple((int(r), int(g), int(b)) for _, r, g, b in rows)
+        strange = next((name for name, *color in rows if any(int(c) > 255 for c in color)), None)
+        if strange is not None:
+            raise InputError(f"{file}: the colour of '{strange}' has a value above 255")
+        return _OwnSet(tuple(name for name, *_ in rows), palette, colored=True)
+    if not lines:
+        raise InputError(f"{file}: empty, expected one class name per line")
+    return _OwnSet(tuple(lines))

@@ -29,7 +29,8 @@ class DataConfig:
     """Validation split, as ``train``."""
     classes: str | tuple[str, ...] | None = None
     """Class names in order, a file below the root with one name per line, or a published set:
-    ade20k, camvid, cityscapes, voc; null: the layout's own, or classes.txt in the root."""
+    ade20k, camvid, cityscapes, voc; null: labelmap.txt in the root (CVAT's), the layout's own, or
+    classes.txt in the root."""
     palette: tuple[tuple[Byte, Byte, Byte], ...] | None = None
     """One [red, green, blue] per class; null: distinct colours by rule."""
     ignore_index: RawValue | None = 255
@@ -37,8 +38,9 @@ class DataConfig:
     there is none."""
     label_map: dict[RawValue, int | Literal["ignore"]] | None = None
     """Raw mask value -> class index or 'ignore'; null: the layout's (or values as they are)."""
-    masks: Literal["index", "color"] = "index"
-    """Masks hold indices (grey or palette PNG), or RGB colours of the palette."""
+    masks: Literal["index", "color"] | None = None
+    """Masks hold indices (grey or palette PNG), or RGB colours of the palette; null: colours where
+    the classes come from a labelmap.txt of CVAT, indices everywhere else."""
     ignore_colors: tuple[tuple[Byte, Byte, Byte], ...] = ()
     """Colours of pixels without a class, where masks hold colours."""
     nearest_color: bool = False

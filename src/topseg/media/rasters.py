@@ -8,6 +8,7 @@ control points, or rational polynomials.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -141,9 +142,9 @@ def open_raster(path: Path, channels: int, scale: float | None = None) -> Iterat
     Raises:
         InputError: Not an image, bands that the model cannot take, or an image to be turned.
     """
-    with _gdal():
+    with _gdal(), _spelled(path) as address:
         try:
-            source = rasterio.open(path)
+            source = rasterio.open(address)
         except RasterioError as error:
             raise InputError(f"{path}: not readable as an image ({error})") from None
         with source:
@@ -194,7 +195,8 @@ def write_mask(
     with (
         _gdal(),
         atomic_path(path) as temporary,
-        rasterio.open(temporary, "w", **profile, **place) as file,
+        _spelled(temporary) as address,
+        rasterio.open(address, "w", **profile, **place) as file,
     ):
         if labels.dtype == np.uint8:
             file.write_colormap(1, dict(enumerate(labels.palette)))
@@ -210,6 +212,20 @@ def _gdal() -> Iterator[None]:
     with warnings.catch_warnings(), rasterio.Env(**_GDAL):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # photographs are welcome too
         yield
+
+
+@contextlib.contextmanager
+def _spelled(path: Path) -> Iterator[Path]:
+    """Return a path that GDAL can take: one whose name is no UTF-8 by a link to it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / f"image{path.suffix.encode('ascii', 'ignore').decode()}"
+            link.symlink_to(path.resolve())
+            yield link
+    else:
+        yield path
 
 
 def _is_grey(source: Any) -> bool:

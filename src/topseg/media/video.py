@@ -11,6 +11,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,7 +38,7 @@ _MISSING: Final = 0.25  # seconds short of its own duration, from which a file c
 
 
 def is_video(given: str) -> bool:
-    """Say whether an input is for PyAV: an address, a webcam, or a file that holds no image.
+    """Return whether an input is for PyAV: an address, a webcam, or a file that holds no image.
 
     Args:
         given: As it was typed.
@@ -50,7 +51,7 @@ def is_video(given: str) -> bool:
 
 
 def shown(source: str) -> str:
-    """Give a source as it may stand in reports and names: without a user's name and password."""
+    """Return a source as it may stand in reports and names: without a user's name and password."""
     return re.sub(r"^(\w+://)[^/]*@", r"\1", source)
 
 
@@ -106,7 +107,7 @@ class VideoReader:
             self.video.thread_type = "AUTO"
 
     def __iter__(self) -> Iterator[VideoFrame | Packet[Any]]:
-        """Give frames and packets of sound as they come; afterwards ``fault`` says how it ended."""
+        """Yield frames and packets of sound as they come; then ``fault`` says how it ended."""
         import av
 
         end = 0.0
@@ -133,7 +134,7 @@ class VideoReader:
         self._input.close()
 
     def start(self, base: Fraction) -> int:
-        """Give the time stamp, in units of ``base`` seconds, at which the video begins.
+        """Return the time stamp, in units of ``base`` seconds, at which the video begins.
 
         A stream's clock may have run for hours. A beginning below zero stays: it is cut off by
         players as it was meant to be.
@@ -171,10 +172,41 @@ class VideoReader:
         return None if whole is None else (max(0, self._input.start_time or 0) + whole) / 1e6
 
 
+@dataclass(frozen=True)
+class Turn:
+    """How a frame is shown: transposed first, then mirrored in columns and in rows."""
+
+    transposed: bool = False
+    mirrored: bool = False
+    upside_down: bool = False
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Turn:
+        """Return the quarter turn and mirroring nearest to the frame's display matrix.
+
+        A pixel (x, y) is shown at (a x + c y, b x + d y); the matrix is stored as 16.16 fixed point
+        in the order a b u, c d v, x y w (ISO/IEC 14496-12, 6.2.2).
+        """
+        found: Any = frame.side_data.get("DISPLAYMATRIX")
+        if found is None:
+            return cls()
+        a, b, _, c, d = np.frombuffer(bytes(found), np.int32)[:5].tolist()
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            return cls(True, c < 0, b < 0)
+        return cls(False, a < 0, d < 0)
+
+
 def to_image(frame: VideoFrame) -> Image:
-    """Give a frame's pixels, upright by its rotation metadata."""
+    """Return a frame's pixels, upright by its display matrix."""
     pixels = frame.to_ndarray(format="rgb24", threads=1)
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)), np.uint8)
+    turn = Turn.of(frame)
+    if turn.transposed:
+        pixels = pixels.swapaxes(0, 1)
+    if turn.mirrored:
+        pixels = pixels[:, ::-1]
+    if turn.upside_down:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels, np.uint8)
 
 
 def container_for(reader: VideoReader) -> str:
@@ -292,8 +324,7 @@ class VideoWriter:
         context.colorspace, context.color_range = self._space, 1  # limited, as yuv420p is
         context.color_primaries, context.color_trc = source.color_primaries, source.color_trc
         if aspect := stream.sample_aspect_ratio:
-            turned = source.rotation % 180 != 0
-            context.sample_aspect_ratio = 1 / aspect if turned else aspect
+            context.sample_aspect_ratio = 1 / aspect if Turn.of(source).transposed else aspect
         for sound in self._reader.sound:
             self._sound[sound.index] = self._output.add_stream_from_template(sound)
         self._video = video

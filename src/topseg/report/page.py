@@ -65,7 +65,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def _page(report: Report) -> Iterator[str]:
-    style = (importlib.resources.files("topseg.report") / "style.css").read_text()
+    style = (importlib.resources.files("topseg.report") / "style.css").read_text(encoding="utf-8")
     title = escape(report.title)
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'

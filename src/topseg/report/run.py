@@ -79,7 +79,7 @@ def report_run(
         scores=scores,
         examples=choose_examples(predictor, dataset, pictures),
         log=log,
-        recipe=(run / "recipe.yaml").read_text(),
+        recipe=(run / "recipe.yaml").read_text(encoding="utf-8"),
         facts=_facts(run, bundle),
         commands=_commands(run) if commands is None else commands,
     )
@@ -95,7 +95,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     """
     path = run / "log.jsonl"
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a log ({error})") from None
 

@@ -71,7 +71,7 @@ def _compare_checkpoints(a: Path, b: Path) -> list[str]:
 
 def _log(run: Path) -> list[dict[str, Any]]:
     try:
-        lines = (run / "log.jsonl").read_text().splitlines()
+        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"{run}: no log.jsonl in it; give a run folder") from None
     return [{k: v for k, v in json.loads(line).items() if k not in WALL_CLOCK} for line in lines]

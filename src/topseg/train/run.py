@@ -93,7 +93,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     return {
         "classes": dataset.labels.num_classes,
         "images": len(dataset),
-        "names_sha256": hashlib.sha256(os.fsencode(names)).hexdigest(),
+        "names_sha256": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
     }
 
 

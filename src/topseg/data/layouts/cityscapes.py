@@ -38,7 +38,7 @@ def _part(root: Path, name: str) -> Pairs:
 
     found = pair_folders(root / "leftImg8bit" / name, masks, root, rename)
     orphans = tuple(path for path in found.orphans if path.stem.endswith(f"_{ending}"))
-    return Pairs(found.pairs, orphans, TRAIN_IDS if train_ids else None)
+    return Pairs(found.pairs, orphans, found.others, TRAIN_IDS if train_ids else None)
 
 
 LAYOUT = Layout(

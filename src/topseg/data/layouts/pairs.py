@@ -35,6 +35,8 @@ class Pairs:
     pairs: tuple[Pair, ...]
     orphans: tuple[Path, ...] = ()
     """Masks that belong to no image."""
+    others: tuple[Path, ...] = ()
+    """Files beside the images that no reader takes for an image."""
     label_map: LabelMap | None = None
     """Raw mask value -> class, where this split's files decide it; None: the layout's."""
 
@@ -96,7 +98,8 @@ def pair_folders(
         for image in same
     )
     orphans = tuple(candidates[stem][0] for stem in candidates.keys() - set(wanted.values()))
-    return Pairs(pairs, tuple(sorted(orphans)))
+    others = tuple(sorted(path for path in walk(images) if path.suffix.lower() not in SUFFIXES))
+    return Pairs(pairs, tuple(sorted(orphans)), others)
 
 
 def join(parts: Iterable[Pairs]) -> Pairs:
@@ -105,6 +108,7 @@ def join(parts: Iterable[Pairs]) -> Pairs:
     return Pairs(
         tuple(pair for part in parts for pair in part.pairs),
         tuple(path for part in parts for path in part.orphans),
+        tuple(path for part in parts for path in part.others),
         next((part.label_map for part in parts if part.label_map is not None), None),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import logging
 import os
 import sys
 import zlib
@@ -99,10 +100,9 @@ def _expand(given: Path, out: Path) -> Iterator[Job]:
     if str(given) in ("-", "/dev/stdin"):
         yield from _listed(sys.stdin.buffer, "", "standard input")
     elif given.is_dir():
-        images = find_images(given)
-        if out.resolve().is_relative_to(given.resolve()) and out.resolve() != given.resolve():
-            # Yesterday's masks are not today's images.
-            images = [p for p in images if not p.resolve().is_relative_to(out.resolve())]
+        # Yesterday's masks are not today's images.
+        without = None if out.resolve() == given.resolve() else out
+        images = find_images(given, logging.getLogger("topseg").warning, without)
         if not images:
             raise InputError(f"{given}: no images in this folder")
         yield from (_job(image, image.relative_to(given)) for image in images)

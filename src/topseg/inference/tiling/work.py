@@ -25,7 +25,7 @@ class Work:
         self.shape, self.dtype = (-1, width), labels.dtype
         self._scene = self.folder / "scene.npy"
         note, text = self.folder / "job.json", json.dumps(job, indent=2, sort_keys=True)
-        if not note.is_file() or note.read_text() != text:
+        if not note.is_file() or note.read_text(encoding="utf-8") != text:
             self.clear()
             write_text(note, text)
         self.done = 0
