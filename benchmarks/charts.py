@@ -10,6 +10,13 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 GREY = "#888888"
+STYLE: dict[Any, str] = {
+    "svg.hashsalt": "topseg",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), GREY),
+    **dict.fromkeys(("xtick.color", "ytick.color"), GREY),
+}
 COLORS = ("#c33333", "#dd8800", "#2288aa", "#228833", "#8855bb", GREY)
 
 
@@ -29,10 +36,7 @@ def lines(
         title: What the values are, with their unit.
         logarithmic: Both axes.
     """
-    colors = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    settings: dict[Any, str] = dict.fromkeys(colors, GREY)
-    settings |= {"svg.hashsalt": "topseg", "svg.fonttype": "none", "font.family": "sans-serif"}
-    with pyplot.rc_context(settings):
+    with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(6.4, 3.8), layout="constrained")
         for (name, (places, values)), color in zip(series.items(), COLORS, strict=False):
             axes.plot(places, values, color=color, linewidth=2)
@@ -52,6 +56,46 @@ def lines(
         axes.set_xlabel(across)
         axes.set_title(title, loc="left", fontsize="medium")
         axes.grid(axis="y", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, transparent=True, metadata={"Date": None})
+        pyplot.close(figure)
+
+
+def roofline(
+    path: Path,
+    roofs: Mapping[str, tuple[float, float]],
+    series: Mapping[str, Mapping[str, tuple[float, float]]],
+) -> None:
+    """Write a roofline: what is reached beside what the processor allows, both axes logarithmic.
+
+    Args:
+        path: SVG file to write.
+        roofs: Name of a roof, with its operations and its bytes per second.
+        series: Name of a series, with its points by name: (operations per byte, operations per
+            second).
+    """
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+        places = [x for points in series.values() for x, _ in points.values()]
+        left, right = min(1, *places), 2 * max(places)
+        for name, (operations, rate) in roofs.items():
+            across = [left, min(max(operations / rate, left), right), right]
+            axes.plot(across, [min(operations, rate * x) / 1e9 for x in across], color=GREY)
+            height = min(operations, rate * left) / 1e9
+            axes.annotate(name, (left, height), (2, 6), textcoords="offset points", va="bottom")
+        for (name, points), color in zip(series.items(), COLORS, strict=False):
+            reached = [y / 1e9 for _, y in points.values()]
+            axes.scatter([x for x, _ in points.values()], reached, 18, color, label=name, zorder=3)
+        for stage, (x, y) in next(iter(series.values())).items():
+            axes.annotate(f" {stage}", (x, y / 1e9), fontsize="x-small", va="center")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("operations per byte")
+        axes.set_title("GFLOP/s", loc="left", fontsize="medium")
+        axes.legend(frameon=False, loc="lower right")
+        axes.grid(alpha=0.2)
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, transparent=True, metadata={"Date": None})
         pyplot.close(figure)
