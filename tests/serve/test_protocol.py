@@ -10,6 +10,7 @@ import pytest
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
 from topseg.serve import protocol
+from topseg.serve.numbers import Numbers, read_numbers
 from topseg.serve.protocol import Inference, read_request, write_response
 from topseg.serve.refusal import Refusal
 
@@ -21,6 +22,75 @@ BINARY = {**TENSOR, "parameters": {"binary_data_size": IMAGES.nbytes}}
 def read(bundle: Bundle, request: Any, binary: bytes = b"") -> Inference:
     head = json.dumps(request).encode()
     return read_request(head + binary, len(head), bundle.metadata)
+
+
+def array(inference: Inference) -> Any:
+    """Return the images, which are text where they are many numbers."""
+    return inference.images.array() if isinstance(inference.images, Numbers) else inference.images
+
+
+def test_many_numbers_stay_text_until_a_worker_reads_them(fake: Bundle) -> None:
+    data = np.full((1, 128, 96, 3), 200).tolist()
+    request = {"inputs": [{**TENSOR, "shape": [1, 128, 96, 3], "data": data}], "id": '"data":[1]'}
+    inference = read(fake, request)
+    assert isinstance(inference.images, Numbers)
+    assert inference.images.shape == (1, 128, 96, 3)
+    np.testing.assert_array_equal(inference.images.array(), data)
+    assert inference.id == '"data":[1]'
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("7," * 40_000 + "7", "got 40001 numbers, expected 3072"),
+        ("[7,7,7]," * 9000 + "[7,7]", "rows of unequal length"),
+        ("[7,7,7]," * 9000 + "7", "rows of unequal length"),
+        ("[7]," * 30_000 + "[[7]]", "expected whole numbers"),
+        ("7," * 40_000 + "256", "expected whole numbers from 0 to 255"),
+        ("7," * 40_000 + "7.5", "expected whole numbers"),
+        ("9" * 100_000, "not valid JSON"),
+        ("7 " * 40_000 + "7", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_000 + "]" * 100_000, "not valid JSON"),
+        ('"' + "a" * 250_000 + '"' + ',""' * 2000, "besides data of numbers"),
+        ("{}," * 40_000 + "{}", "besides data of numbers"),
+        ("true," * 40_000 + "true", "besides data of numbers"),
+    ],
+)
+def test_long_data_that_is_not_numbers(fake: Bundle, data: str, message: str) -> None:
+    text = json.dumps({"inputs": [{**TENSOR, "data": []}]}).replace("[]", f"[{data}]").encode()
+    with pytest.raises(InputError, match=message):
+        array(read_request(text, None, fake.metadata))
+
+
+def test_numbers_beyond_64_bits_and_long_texts_are_not_repeated(fake: Bundle) -> None:
+    huge, long = "9" * 4000, "a" * 5000
+    for key, value in [
+        ("shape", f"[1,{huge},1,1]"),
+        ("parameters", '{"binary_data_size":' + huge + "}"),
+        ("name", f'"{long}"'),
+        ("datatype", f'"{long}"'),
+        ("datatype", huge),
+    ]:
+        tree = {**TENSOR, "data": [7], key: "HERE"}
+        text = json.dumps({"inputs": [tree]}).replace('"HERE"', value).encode()
+        with pytest.raises(InputError) as caught:
+            read_request(text, None, fake.metadata)
+        assert len(str(caught.value)) < 500
+    text = json.dumps({"parameters": {"timeout": "HERE"}, "inputs": [BINARY]}).replace(
+        '"HERE"', huge
+    )
+    with pytest.raises(InputError, match="timeout: got a number of 13288 bits"):
+        read_request(text.encode() + IMAGES.tobytes(), len(text), fake.metadata)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+def test_numbers_of_other_types(fake: Bundle, dtype: str) -> None:
+    given = [1, 2.5, -3] if dtype == "float32" else [0, 65535, 7]
+    read = read_numbers("x", given, (3,), np.dtype(dtype))
+    np.testing.assert_array_equal(read, np.array(given, dtype))
+    with pytest.raises(InputError, match="expected"):
+        read_numbers("x", [1e39] if dtype == "float32" else [65536], (1,), np.dtype(dtype))
 
 
 @pytest.mark.parametrize("shape", [(-1,), (1, 32, 32, 3), (32, 96)])
@@ -115,7 +185,7 @@ def test_binary_tensors_and_parameters(fake: Bundle) -> None:
 )
 def test_what_is_wrong_is_said(fake: Bundle, request_: Any, binary: bytes, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        read(fake, request_, binary)
+        array(read(fake, request_, binary))
     assert message in str(caught.value)
 
 
@@ -126,7 +196,8 @@ def test_what_is_wrong_is_said(fake: Bundle, request_: Any, binary: bytes, messa
         (b"{", None, "not valid JSON"),
         (b"\xff", None, "not valid JSON"),
         (b'{"a": NaN}', None, "not valid JSON"),
-        (b"[" * 100_000, None, "not valid JSON"),
+        (b"[" * 60_000, None, "not valid JSON"),
+        (b"[" * 100_000, None, "besides data of numbers"),
         (b"{}", 3, "got 3, but the body has 2 bytes"),
         (b"{}", -1, "got -1"),
     ],

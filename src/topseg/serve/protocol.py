@@ -8,11 +8,10 @@ Source: https://github.com/kserve/open-inference-protocol, with the binary tenso
 
 from __future__ import annotations
 
-import contextlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +22,7 @@ from topseg import __version__
 from topseg.bundle.metadata import Metadata
 from topseg.core.errors import InputError, did_you_mean
 from topseg.runtimes.base import check_images
+from topseg.serve.numbers import Numbers, read_numbers
 from topseg.serve.refusal import SHOWN, shown, too_large
 
 EXTENSIONS: Final = ("binary_tensor_data",)
@@ -33,12 +33,15 @@ DATATYPES: Final = {"uint8": "UINT8", "uint16": "UINT16", "float32": "FP32"}
 
 JSON_LIMIT: Final = 8 * 2**20
 """Bytes of JSON: as Python objects they become many times as large."""
-JSON_COUNTS: Final = {b"[": 600_000, b"{": 1000, b'"': 10_000}
-"""How often a character may be in it: lists of numbers may be many, objects and texts are few."""
 MAX_TENSORS: Final = 16
 """Inputs, and outputs, that a request may name."""
 SMALL: Final = 2**16
-"""Bytes of JSON that are read, and numbers that are written, in a moment."""
+"""Bytes of JSON that are read at once; a larger body may have numbers beyond them only."""
+PIECE: Final = 2**14
+"""Numbers that are written at once."""
+
+_DATA: Final = re.compile(rb'"data"\s*:\s*(\[[\d\s.,eE+\-\[\]]*\])')
+"""A tensor's numbers. Within a text a quote has a backslash, so it is never part of one."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Inference:
         seconds: Until the client's deadline, where it has one.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | Numbers
     outputs: dict[str, bool]
     id: str = ""
     seconds: float | None = None
@@ -99,7 +102,7 @@ def read_request(body: bytes, header_length: int | None, metadata: Metadata) -> 
         )
     if length > JSON_LIMIT:
         raise too_large(f"request: {length} bytes of JSON", f"{JSON_LIMIT}; send binary tensors")
-    tree = _json(body[:length])
+    tree, texts = _json(body[:length])
     given: dict[str, Any] = {}
     at = length
     for tensor in _mappings(tree, "inputs"):
@@ -112,6 +115,8 @@ def read_request(body: bytes, header_length: int | None, metadata: Metadata) -> 
                     f"but {len(body) - at} bytes follow"
                 )
             values, at = memoryview(body)[at : at + size], at + size
+        elif texts and isinstance(values, int) and 0 <= values < len(texts):
+            values = texts[values]
         name, shape = tensor.get("name"), tensor.get("shape")
         images = read_images(name, tensor.get("datatype"), shape, values, metadata)
         if given:
@@ -142,11 +147,11 @@ def read_images(name: Any, datatype: Any, shape: Any, values: Any, metadata: Met
         name: Its name.
         datatype: Its type's name in the protocol.
         shape: Its sides.
-        values: Bytes in row-major order, or numbers in lists, nested or not.
+        values: Bytes in row-major order, numbers in lists, nested or not, or their text.
         metadata: Of the model.
 
     Returns:
-        (B, H, W, C) as the network takes it.
+        (B, H, W, C) as the network takes it, or :class:`Numbers` where a text was given.
 
     Raises:
         InputError: What is wrong with it.
@@ -168,54 +173,18 @@ def read_images(name: Any, datatype: Any, shape: Any, values: Any, metadata: Met
                 f"for the shape {list(shape)}"
             )
         images = np.frombuffer(values, dtype.newbyteorder("<"))
+        images = images.reshape(shape)
+    elif isinstance(values, _Text):
+        stand_in = np.broadcast_to(np.zeros((), dtype), shape)  # takes no memory
+        check_images(stand_in, metadata)
+        return Numbers(name, values.json, tuple(shape), dtype.name)
     else:
-        images = read_numbers(name, values, dtype)
-        if images.size != math.prod(shape):
-            raise InputError(
-                f"{name}: data: got {images.size} numbers, expected {math.prod(shape)} for the "
-                f"shape {list(shape)}"
-            )
-    images = images.reshape(shape)
+        images = read_numbers(name, values, tuple(shape), dtype)
     check_images(images, metadata)
     return images
 
 
-def read_numbers(name: str, values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Make an array of numbers in lists, nested or not.
-
-    NumPy sees plain lists of numbers alone: of anything else it would make what takes most memory.
-
-    Args:
-        name: Of the tensor, for messages.
-        values: What JSON had.
-        dtype: What the model takes.
-
-    Returns:
-        (N,) in the model's type.
-
-    Raises:
-        InputError: Anything but numbers that the type can hold.
-    """
-    for _ in range(3):  # a tensor has four sides
-        if not (isinstance(values, list) and values and isinstance(values[0], list)):
-            break
-        if set(map(type, values)) != {list} or len(set(map(len, values))) != 1:
-            raise InputError(f"{name}: data: rows of unequal length")
-        values = list(chain.from_iterable(values))
-    whole = dtype.kind in "iu"
-    low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if whole else (-3.4e38, 3.4e38)
-    kinds = {int} if whole else {int, float}
-    numbers = None
-    if isinstance(values, list) and values and set(map(type, values)) <= kinds:
-        with contextlib.suppress(OverflowError):
-            numbers = np.array(values, np.int64 if whole else np.float64)
-    if numbers is None or not (low <= numbers.min() and numbers.max() <= high):
-        kind = f"whole numbers from {low} to {high}" if whole else "numbers"
-        raise InputError(f"{name}: data: expected {kind}, or binary data")
-    return numbers.astype(dtype)
-
-
-def only_input(given: Mapping[Any, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def only_input(given: Mapping[str, Any]) -> Any:
     """Return the one input there must be.
 
     Raises:
@@ -294,23 +263,43 @@ def to_bytes(array: NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _json(data: bytes) -> dict[str, Any]:
-    for character, limit in JSON_COUNTS.items():
-        if data.count(character) > limit:
-            raise InputError(f"request: over {limit} times {character.decode()} in JSON")
+@dataclass(frozen=True)
+class _Text:
+    """Numbers that are not read yet."""
+
+    json: bytes
+
+
+def _json(data: bytes) -> tuple[dict[str, Any], list[_Text]]:
+    """Return an object, and of a large one its numbers as texts, each replaced by its place."""
+    texts: list[_Text] = []
+    if len(data) > SMALL:
+
+        def cut(found: re.Match[bytes]) -> bytes:
+            if len(texts) == MAX_TENSORS:
+                raise InputError(f"inputs: expected a list of at most {MAX_TENSORS} objects")
+            texts.append(_Text(found[1]))
+            return b'"data":%d' % (len(texts) - 1)
+
+        data = _DATA.sub(cut, data)
+        if len(data) > SMALL:
+            raise InputError(
+                f"request: {len(data)} bytes of JSON besides data of numbers, expected at most "
+                f"{SMALL}"
+            )
     try:
         tree = from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise InputError(f"request: not valid JSON ({error})") from None
     if not isinstance(tree, dict):
         raise InputError(f"request: got a {type(tree).__name__}, expected an object")
-    return tree
+    return tree, texts
 
 
 def _json_numbers(array: NDArray[Any]) -> bytes:
     """Return numbers as JSON, without brackets; in pieces, for others to run between them."""
     flat = array.ravel()
-    pieces = (flat[at : at + SMALL].tolist() for at in range(0, flat.size, SMALL))
+    pieces = (flat[at : at + PIECE].tolist() for at in range(0, flat.size, PIECE))
     return b",".join(to_json(piece)[1:-1] for piece in pieces)
 
 

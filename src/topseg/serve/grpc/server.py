@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -120,7 +119,9 @@ class Calls:
         request_class, response_class = calls()[name]
 
         async def handle(_: Any, context: Any) -> Any:
-            start, status, refusal, size = time.perf_counter(), 200, None, 0
+            start, status, refusal = time.perf_counter(), 200, None
+            size = placed = 0
+            body, request = b"", None
             metadata = dict(context.invocation_metadata() or ())
             share = Share(self._service.memory)
             context.add_done_callback(lambda _: share.close())  # once the answer is sent
@@ -129,18 +130,18 @@ class Calls:
                     self._keys.check(str(metadata.get("authorization", "")))
                 if name in _HEALTH:
                     return response_class(**await answer(None, context))
-                with self._place():
-                    body = await self._read(context)
-                    size = len(body)
-                    share.take(size)
-                    check_wire(body, request_class.DESCRIPTOR)
-                    request = request_class.FromString(body)
-                    del body
-                    response = response_class(**await answer(request, context))
-                    share.take(response.ByteSize())
-                    return response
+                self._take_place()
+                placed = 1
+                body = await self._read(context)
+                size = len(body)
+                share.take(size)
+                check_wire(body, request_class.DESCRIPTOR)
+                request, body = request_class.FromString(body), b""
+                response = response_class(**await answer(request, context))
+                share.take(response.ByteSize())
+                return response
             except Refusal as refused:
-                refusal = refused
+                refusal = refused.with_traceback(None)  # whose frames hold the message
             except InputError as error:
                 refusal = Refusal(400, str(error), reason="input")
             except DecodeError:
@@ -152,6 +153,8 @@ class Calls:
                 log.exception("call failed")
                 refusal = Refusal(500, "internal error; the log has more", reason="fault")
             finally:
+                body, request = b"", None
+                self._places += placed
                 status = refusal.status if refusal else status
                 seconds = time.perf_counter() - start
                 self._service.metrics.count(f"grpc {name}", status, refusal, seconds)
@@ -160,16 +163,11 @@ class Calls:
 
         return handle
 
-    @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        """Hold one of the places of calls that are not about health."""
+    def _take_place(self) -> None:
+        """Take one of the places of calls that are not about health."""
         if self._places == 0:
             raise Refusal(503, "busy: too many calls; try again", reason="calls", retry_after=1)
         self._places -= 1
-        try:
-            yield
-        finally:
-            self._places += 1
 
     async def _read(self, context: Any) -> bytes:
         """Receive a call's message, within the limit of time; few at once, for memory's sake."""

@@ -18,7 +18,7 @@ MAX_FIELDS: Final = 1000
 """Fields of a message, with those of the messages in it. Numbers are packed, so a list is one."""
 MAX_TEXT: Final = 2**20
 """Bytes of names, ids and other texts, all together."""
-MAX_NUMBERS: Final = 8 * 2**20
+MAX_NUMBERS: Final = 2 * 2**20
 """Bytes of numbers that are not raw."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5

@@ -26,6 +26,7 @@ from topseg.serve.header import FORMATS
 from topseg.serve.http.bodies import find_image, unpack
 from topseg.serve.http.docs import render
 from topseg.serve.http.guard import HEALTH, Guard, error_response
+from topseg.serve.numbers import Numbers
 from topseg.serve.page.site import Site
 from topseg.serve.refusal import Refusal, shown
 from topseg.serve.service import Service
@@ -35,8 +36,8 @@ from topseg.serve.workers.regions import Shapes
 T = TypeVar("T")
 
 Timeout = Annotated[float | None, Header(description="Seconds for the answer.", gt=0)]
-SMALL_FORM: Final = 2**18
-"""Bytes of a form that are parsed in a moment."""
+SMALL_BODY: Final = 2**18
+"""Bytes of a form or of JSON that are parsed in a moment; more in a thread."""
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _FORM: Final = {
     "schema": {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
@@ -141,20 +142,23 @@ def _add_inference(app: FastAPI, service: Service) -> None:
         length = request.headers.get("inference-header-content-length")
         if length is not None and not (length.isdecimal() and len(length) < 12):
             raise InputError(f"Inference-Header-Content-Length: got {shown(length)}")
-        body = (data, int(length) if length else None, model.bundle.metadata)
-        if int(length or len(data)) <= protocol.SMALL:
-            inference = protocol.read_request(*body)
+        header_length = int(length) if length else None
+        given = (data, header_length, model.bundle.metadata)
+        if (header_length or len(data)) <= SMALL_BODY:
+            inference = protocol.read_request(*given)
         else:
-            inference = await service.in_thread(protocol.read_request, *body)
+            inference = await service.in_thread(protocol.read_request, *given)
+        if isinstance(inference.images, Numbers):
+            request.scope["topseg.take"](len(inference.images.text))
         times = [t for t in (inference.seconds, x_request_timeout) if t is not None]
         task = Tensors(inference.images, tuple(inference.outputs))
         work = service.infer(model, task, min(times, default=None))
         answer = await _while_wanted(request, work)
-        given = (model.name, inference, answer.tensors)
-        if sum(tensor.size for tensor in answer.tensors.values()) <= protocol.SMALL:
-            content, header = protocol.write_response(*given)
+        parts = (model.name, inference, answer.tensors)
+        if sum(tensor.size for tensor in answer.tensors.values()) <= protocol.PIECE:
+            content, header = protocol.write_response(*parts)
         else:
-            content, header = await service.in_thread(protocol.write_response, *given)
+            content, header = await service.in_thread(protocol.write_response, *parts)
         request.scope["topseg.take"](len(content))
         response = Response(content, media_type="application/json")
         if header is not None:
@@ -196,7 +200,7 @@ def _add_segment(app: FastAPI, service: Service) -> None:
         The image is the body itself (JPEG, PNG or WebP) or a file in a form.
         """
         data, kind = await _body(request, service), request.headers.get("content-type", "")
-        if len(data) > SMALL_FORM and kind[:10].lower() == "multipart/":
+        if len(data) > SMALL_BODY and kind[:10].lower() == "multipart/":
             data = await service.in_thread(find_image, data, kind)
         else:
             data = find_image(data, kind)

@@ -24,7 +24,7 @@ HEAD_BYTES: Final = 16 * 1024
 """Largest head of a request."""
 FREE_CHUNKS: Final = 4096
 """Chunks of any size in a body; beyond them CHUNK_BYTES are the least on average."""
-CHUNK_BYTES: Final = 256
+CHUNK_BYTES: Final = 1024
 CROWD: Final = 32
 """Connections beyond the limit that still get an answer; further ones are cut."""
 

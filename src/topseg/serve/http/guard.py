@@ -132,7 +132,7 @@ class Guard:
 
 def error_response(scope: Scope, refusal: Refusal) -> JSONResponse:
     """Return a refusal as ``{"error": "..."}``, and remember it for the log."""
-    scope["topseg.refusal"] = refusal
+    scope["topseg.refusal"] = refusal.with_traceback(None)  # whose frames hold the body
     headers = {**refusal.headers}
     if refusal.retry_after:
         headers["Retry-After"] = str(refusal.retry_after)

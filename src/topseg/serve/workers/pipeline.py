@@ -26,6 +26,7 @@ from topseg.inference.upsample import upsample_argmax
 from topseg.media import drawing
 from topseg.media.images import decode_image
 from topseg.runtimes.base import Runtime
+from topseg.serve.numbers import Numbers
 from topseg.serve.workers.regions import Shapes, describe
 
 Output = Literal["mask", "overlay", "color", "json"]
@@ -59,11 +60,11 @@ class Tensors:
     """Images of the network's size to run it on.
 
     Attributes:
-        images: (B, H, W, C) uint8.
+        images: (B, H, W, C), or the text of such a tensor.
         outputs: Names of what to answer with, "logits" or "masks".
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | Numbers
     outputs: tuple[str, ...]
 
 
@@ -161,7 +162,8 @@ class Pipeline:
     def _prepare(self, work: _Work) -> None:
         """Make the network's input of an image file."""
         if isinstance(work.task, Tensors):
-            work.arrays = work.task.images
+            images = work.task.images
+            work.arrays = images.array() if isinstance(images, Numbers) else images
             return
         metadata, stage = self._metadata, work.answer.stage
         with stage("decode"):
