@@ -1,0 +1,156 @@
+"""Every command in README.md and docs/ parses; those that need little are run as they stand.
+
+A command is a line that begins with ``topseg`` in a fenced block (what stands before a pipe runs by
+the shell as well). It runs in a folder that has what the documents speak of: a data set, a short
+run, pictures, a list, a clip.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+from topseg.cli import main
+from topseg.cli.app import app
+from topseg.media.drawing import picture_jpeg
+from topseg.synthetic.scenes import LABELS, draw_scene, write_scenes
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+NOT_RUN = {
+    r"\btopseg train recipes/": "a training of minutes to hours",
+    r"\btorchrun\b": "several machines or processes; tests/train/test_distributed.py has them",
+    r"--executor ray": "a Ray cluster; tests/inference/bulk/test_cluster.py has one",
+    r"\btopseg serve\b": "ends when it is stopped; tests/serve has it",
+    r"rtsp:|webcam:": "a camera",
+    r"--runtime (litert|ncnn)|--formats (litert|ncnn)": "an extra; tests/contracts has them",
+    r"--precision int8": "an extra; tests/export/test_quantization.py has it",
+    r"model\.pdparams bundle|^topseg predict bundle photo": "a file of others; tests/interop",
+    r"PATH|\btopseg train RECIPE|compare-runs A B": "a form with blanks, or data that is not here",
+    r"key=value": "a form with blanks",
+}
+"""Pattern of a command that is parsed but not run -> why."""
+
+NEEDS = {"tile": "rasterio", "video": "av"}
+"""Command -> package of an extra that it needs."""
+
+
+def commands() -> Iterator[tuple[Path, str]]:
+    """Every command line of a fenced block, its comment left out, continued lines joined."""
+    for page in PAGES:
+        fenced = False
+        for line in page.read_text().replace("\\\n", " ").splitlines():
+            if line.startswith("```"):
+                fenced = not fenced
+            elif fenced and re.match(r"(.*\| *)?topseg \w", line):
+                yield page, re.sub(r"\s+# .*$", "", line).strip()
+
+
+ALL = list(dict.fromkeys(commands()))
+
+
+def label(case: tuple[Path, str]) -> str:
+    return f"{case[0].stem}: {case[1]}"
+
+
+def substituted(command: str) -> str:
+    """The command with the documents' place holders filled in."""
+    words = {"MODEL": "bundle", "DATA": "photos", "RECIPE": "recipe.yaml", "RUN": "out_run"}
+    return re.sub(r"\b(MODEL|DATA|RECIPE|RUN)\b", lambda match: words[match[0]], command)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the documents' commands find in their folder."""
+    folder = tmp_path_factory.mktemp("documents")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        write_scenes(folder / "photos", train=2, val=1)
+        scene = cv2.resize(draw_scene(0, 0).image, (128, 96))
+        for name in ("street.jpg", "photo.jpg", "holiday/one.jpg", "photos/more/left_1.jpg"):
+            (folder / name).parent.mkdir(exist_ok=True, parents=True)
+            (folder / name).write_bytes(picture_jpeg(scene))
+        (folder / "list.txt").write_text("street.jpg\nholiday/one.jpg\n")
+        (folder / "survey").mkdir()
+        for name in ("map.tif", "survey/a.tif"):
+            cv2.imwrite(str(folder / name), np.tile(scene, (2, 2, 1)))
+        recipe = {
+            "data": {"root": "photos", "classes": list(LABELS.names)},
+            "train": {
+                "steps": 2,
+                "batch_size": 2,
+                "crop": [64, 64],
+                "workers": 0,
+                "augment": [{"name": "pad_crop"}],
+            },
+            "resize": {"short_side": 64},
+        }
+        (folder / "recipe.yaml").write_text(yaml.dump(recipe))
+        (folder / "runs").mkdir()
+        assert main(["train", "recipe.yaml", "--out", "runs/mine"]) == 0
+        assert main(["export", "runs/mine", "--out", "bundle", "--formats", "onnx"]) == 0
+        if importlib.util.find_spec("av"):
+            sys.path.insert(0, str(ROOT / "tests"))
+            from clips import write_clip
+
+            write_clip(folder / "clip.mp4", 6)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def test_the_documents_have_commands() -> None:
+    assert len(ALL) > 30
+    assert {"predict", "train", "evaluate", "export", "serve", "video", "tile"} <= {
+        command.split("topseg ")[-1].split()[0] for _, command in ALL
+    }
+
+
+@pytest.mark.parametrize("case", ALL, ids=label)
+def test_command_parses(case: tuple[Path, str]) -> None:
+    words = shlex.split(case[1].rpartition("topseg ")[2].split(" 2>")[0].split(" > ")[0])
+    if any("[" in word or word == "..." for word in words):
+        pytest.skip("a form with blanks, such as [key=value ...]")
+    words = [word for word in words if word not in ("--debug", "--offline")]
+    app.parse_args(
+        ["/dev/stdin" if word == "-" else word for word in words],
+        exit_on_error=False,
+        print_error=False,
+    )
+
+
+@pytest.mark.parametrize("case", ALL, ids=label)
+def test_command_runs(case: tuple[Path, str], folder: Path) -> None:
+    command = substituted(case[1])
+    for pattern, reason in NOT_RUN.items():
+        if re.search(pattern, case[1]):
+            pytest.skip(reason)
+    name = command.split("topseg ")[-1].split()[0]
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    if "openvino" in command:
+        pytest.importorskip("openvino")
+    for made in ("masks", "out", "bundle2", "out_run"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    command = re.sub(r"--out bundle\b", "--out bundle2", command)
+    script = re.sub(r"\btopseg ", f"{shlex.quote(sys.executable)} -m topseg ", command)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
