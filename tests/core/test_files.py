@@ -53,3 +53,41 @@ def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path: Path) -> N
         "b.PNG",
         "sub/a.jpg",
     ]
+
+
+def test_linked_folders_are_followed_and_circles_are_not(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.jfif").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "circle").symlink_to(tmp_path / "real")
+    (tmp_path / "photos" / "up").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "broken.png").symlink_to(tmp_path / "gone.png")
+    found = find_images(tmp_path / "photos")
+    assert found == [tmp_path / "photos" / "linked" / "a.jfif"]
+
+
+def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
+    for name in ("a.png", "b.mov", "c.mov", "note", "out/d.png", "out/e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    told: list[str] = []
+    assert find_images(tmp_path, told.append, tmp_path / "out") == [tmp_path / "a.png"]
+    assert told == [f"{tmp_path}: 3 other files passed over (2 of .mov, 1 of no suffix)"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    told: list[str] = []
+    assert find_images(tmp_path, told.append) == []
+    assert told == [f"{tmp_path / 'sub'}: cannot be read (Permission denied); passed over"]

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from topseg.core.errors import InputError
-from topseg.core.labels import default_palette, standard_set
+from topseg.core.labels import LabelSet, default_palette, standard_set
 from topseg.data.classes import label_set
 from topseg.data.config import DataConfig
 from topseg.data.dataset import open_dataset
@@ -143,3 +143,38 @@ def test_ade20k_as_published() -> None:
         sample = data[i]
         raw = np.asarray(PIL.Image.open(data.paths(i)[1]))
         np.testing.assert_array_equal(sample.mask, raw - np.uint8(1))  # 0 wraps to 255
+
+
+def test_cvats_label_map_names_classes_and_colours(tree: Any) -> None:
+    lines = ("# label:color_rgb:parts:actions", "background:0,0,0::", "road: main:128,64,128::")
+    tree.text("labelmap.txt", *lines)
+    tree.image("JPEGImages/a.jpg", size=(1, 3))
+    colors = np.array([[[0, 0, 0], [128, 64, 128], [128, 64, 128]]], np.uint8)
+    tree.array("SegmentationClass/a.png", colors)
+    tree.text("ImageSets/Segmentation/train.txt", "a")
+    for layout in ("voc", "folder"):
+        labels = label_set(config(tree, layout=layout))
+        assert labels == LabelSet(("background", "road: main"), ((0, 0, 0), (128, 64, 128)))
+    mask = open_dataset(config(tree, layout="voc"), "train")[0].mask
+    np.testing.assert_array_equal(mask, [[0, 1, 1]])
+    tree.array("SegmentationClass/a.png", np.array([[0, 1, 255]], np.uint8))
+    mask = open_dataset(config(tree, layout="voc", masks="index"), "train")[0].mask
+    np.testing.assert_array_equal(mask, [[0, 1, 255]])
+
+
+def test_a_label_map_with_a_wrong_line(tree: Any) -> None:
+    tree.text("labelmap.txt", "background:0,0,0::", "road")
+    with pytest.raises(InputError, match=r"labelmap.txt: got 'road', expected 'name:red,green,"):
+        label_set(config(tree))
+    tree.text("labelmap.txt", "background:0,0,300::")
+    with pytest.raises(InputError, match="the colour of 'background' has a value above 255"):
+        label_set(config(tree))
+
+
+def test_own_colours_in_a_published_layout(tree: Any) -> None:
+    tree.image("train/a.png", size=(1, 2))
+    tree.array("trainannot/a.png", np.array([[[9, 9, 9], [0, 0, 200]]], np.uint8))
+    tree.text("train.txt", "train/a.png trainannot/a.png")
+    own = {"classes": ("ground", "water"), "palette": ((9, 9, 9), (0, 0, 200)), "masks": "color"}
+    mask = open_dataset(config(tree, layout="camvid", **own), "train")[0].mask
+    np.testing.assert_array_equal(mask, [[0, 1]])

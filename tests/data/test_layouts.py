@@ -192,3 +192,56 @@ def test_camvid(tree: Any) -> None:
     assert found(tree, "camvid", "val", val="test") == [("test/b.png", "testannot/b.png")]
     data = open_dataset(DataConfig(layout="camvid", root=str(tree.root)), "train")
     assert (data[0].mask == 255).all()
+
+
+def test_voc_names_have_dots_sub_folders_and_any_suffix(tree: Any) -> None:
+    names = ("frame.0001", "frame.0002", "sub/b", "p")
+    for name, suffix in zip(names, (".jpg", ".png", ".jpeg", ".tif"), strict=True):
+        tree.image(f"JPEGImages/{name}{suffix}", f"JPEGImages/{name.partition('.')[0]}.bmp")
+        tree.mask(f"SegmentationClass/{name}.png")
+    lines = (
+        "frame.0001",
+        "frame.0002.png",
+        "JPEGImages/sub/b.jpeg SegmentationClass/sub/b.png",
+        "p",
+    )
+    tree.text("ImageSets/Segmentation/train.txt", *lines)
+    images = [image for image, _ in found(tree, "voc")]
+    wanted = ("frame.0001.jpg", "frame.0002.png", "sub/b.jpeg", "p.bmp")
+    assert images == [f"JPEGImages/{name}" for name in wanted]
+    masks = [mask for _, mask in found(tree, "voc")]
+    assert masks == [f"SegmentationClass/{name}.png" for name in names]
+
+
+def test_lists_name_files_whose_names_are_not_utf_8(tree: Any) -> None:
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    tree.image(f"images/{name}")
+    tree.mask(f"masks/{name}")
+    (tree.root / "train.txt").write_bytes(b"\xef\xbb\xbfimages/caf\xe9.png masks/caf\xe9.png\r\n")
+    assert found(tree, "list") == [(f"images/{name}", f"masks/{name}")]
+    (tree.root / "train.txt").write_bytes("a b".encode("utf-16"))
+    with pytest.raises(InputError, match="cannot be read as a list; expected UTF-8 text"):
+        found(tree, "list")
+
+
+def test_other_files_beside_the_images_are_counted(tree: Any) -> None:
+    tree.image("images/a.png")
+    tree.mask("masks/a.png")
+    tree.text("images/sub/notes.txt")
+    pairs = find_pairs(DataConfig(root=str(tree.root)), "train")
+    assert [path.name for path in pairs.others] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("leftImg8bit", "cityscapes"),
+        ("JPEGImages", "voc"),
+        ("VOCdevkit/VOC2012/JPEGImages", "voc"),
+        ("annotations/validation", "ade20k"),
+    ],
+)
+def test_a_published_layout_is_recognized(folder: str, name: str, tree: Any) -> None:
+    (tree.root / folder).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"; looks like {name}: set data.layout={name}"):
+        found(tree, "folder")

@@ -1,10 +1,14 @@
 """Reading masks: numbers, palettes, colours, and every value that has no meaning."""
 
+import struct
+import warnings
+import zlib
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet, default_palette
@@ -132,3 +136,94 @@ def test_unreadable_masks(tree: Any) -> None:
     floats = tree.array("c.tif", np.zeros((2, 2), np.float32))
     with pytest.raises(InputError, match="got float32 values, expected whole numbers"):
         read(floats)
+
+
+def packed_png(values: Any, bits: int, color: int = 0) -> bytes:
+    """A PNG of 1 to 16 bits, which Pillow cannot write: (H, W) or (H, W, S)."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    height, width = values.shape[:2]
+    if bits == 16:
+        lines = [row.astype(">u2").tobytes() for row in values]
+    else:
+        lines = [
+            np.packbits(np.unpackbits(row[:, None], axis=1)[:, 8 - bits :].ravel()).tobytes()
+            for row in values.astype(np.uint8)
+        ]
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + line for line in lines))
+    start = b"\x89PNG\r\n\x1a\n"
+    return start + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_keep_their_values(bits: int, tree: Any) -> None:
+    """Pillow spreads 2 and 4 bits over 0 to 255."""
+    values = np.resize(np.arange(2**bits, dtype=np.uint8), (8, 24))
+    read = MaskReader(LabelSet(tuple("abcdefghijklmnop"), default_palette(16)))
+    path = tree.root / "a.png"
+    path.write_bytes(packed_png(values, bits))
+    np.testing.assert_array_equal(read(path), values)
+    rasterio = pytest.importorskip("rasterio")
+    shape = {"height": 8, "width": 24, "count": 1, "dtype": "uint8", "nbits": bits}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(tree.root / "a.tif", "w", driver="GTiff", **shape) as file:
+            file.write(values, 1)
+    np.testing.assert_array_equal(read(tree.root / "a.tif"), values)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("kind", ["int", "uint"])
+def test_any_integer_type(kind: str, bits: int, tree: Any) -> None:
+    values = np.array([[0, 1], [2, 1]], f"{kind}{bits}")
+    tifffile.imwrite(tree.root / "a.tif", values)
+    np.save(tree.root / "a.npy", values)
+    for name in ("a.tif", "a.npy"):
+        np.testing.assert_array_equal(MaskReader(ABC)(tree.root / name), values)
+
+
+@pytest.mark.parametrize("value", [-1, 2**32, 2**32 + 1, -(2**31)])
+def test_large_and_negative_values_are_no_class(value: int, tree: Any) -> None:
+    np.save(tree.root / "a.npy", np.array([[0, value]]))
+    with pytest.raises(InputError, match=rf"a.npy: value {value} at row 0, column 1"):
+        MaskReader(ABC)(tree.root / "a.npy")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_real_numbers_are_no_classes(dtype: str, tree: Any) -> None:
+    tifffile.imwrite(tree.root / "a.tif", np.zeros((2, 2), dtype))
+    with pytest.raises(InputError, match=f"a.tif: got {dtype} values, expected whole numbers"):
+        MaskReader(ABC)(tree.root / "a.tif")
+
+
+def test_grey_saved_as_colours_is_grey(tree: Any) -> None:
+    values = np.array([[0, 1, 2, 255]], np.uint8)
+    for channels, mode in ((3, "RGB"), (4, "RGBA"), (2, "LA")):
+        PIL.Image.fromarray(values).convert(mode).save(tree.root / f"{channels}.png")
+        np.testing.assert_array_equal(MaskReader(ABC)(tree.root / f"{channels}.png"), values)
+
+
+def test_deep_grey_saved_as_colours_keeps_its_bits(tree: Any) -> None:
+    values = np.array([[[259] * 3, [2] * 3]])
+    (tree.root / "a.png").write_bytes(packed_png(values, 16, color=2))
+    with pytest.raises(InputError, match=r"a\.png: value 259"):
+        MaskReader(ABC)(tree.root / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".tif"])
+def test_lossy_masks_are_refused(suffix: str, tree: Any) -> None:
+    options = {"compression": "jpeg"} if suffix == ".tif" else {}
+    PIL.Image.new("L", (16, 16)).save(tree.root / f"a{suffix}", **options)
+    with pytest.raises(InputError, match="changes a mask's values; save masks as PNG"):
+        MaskReader(ABC)(tree.root / f"a{suffix}")
+
+
+def test_lossless_webp_is_a_mask(tree: Any) -> None:
+    values = np.array([[0, 1, 2, 255]], np.uint8)
+    PIL.Image.fromarray(values).convert("RGB").save(tree.root / "a.webp", lossless=True)
+    np.testing.assert_array_equal(MaskReader(ABC)(tree.root / "a.webp"), values)

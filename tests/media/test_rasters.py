@@ -243,3 +243,46 @@ def test_mask_is_whole_or_not_there(tmp_path: Path, labels: LabelSet) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_mask(tmp_path / "mask.tif", strips(), (1100, 700), labels, PLACED)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("band", [0, 1, 2])
+def test_a_value_that_is_no_number_is_no_data(value: float, band: int, tmp_path: Path) -> None:
+    image = np.full((8, 9, 4), 0.5, np.float32)
+    image[2, 3, band] = image[4, 5, 3] = value
+    with open_raster(write(tmp_path / "a.tif", image), 3, 255.0) as raster:
+        _, valid = raster.read_rows(0, 8)
+    assert np.argwhere(~valid).tolist() == [[2, 3]]  # and not the fourth band, which is not read
+
+
+@pytest.mark.parametrize(("channels", "dark_is_data"), [(4, True), (3, False)])
+def test_near_infrared_flagged_as_alpha(channels: int, dark_is_data: bool, tmp_path: Path) -> None:
+    """Water is dark in it: that is no data for who takes it for alpha, not for who reads it."""
+    image = np.full((8, 9, 4), 100, np.uint8)
+    image[2, 3, 3] = 0
+    path = write(tmp_path / "a.tif", image, photometric="RGB", alpha="yes")
+    with open_raster(path, channels) as raster:
+        pixels, valid = raster.read_rows(0, 8)
+    assert np.array_equal(pixels, image[..., :channels])
+    assert valid.all() == dark_is_data
+    assert bool(valid[2, 3]) == dark_is_data
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_images_to_be_turned_are_refused(name: str, tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.new("RGB", (64, 48)).save(tmp_path / name, exif=exif)
+    with pytest.raises(InputError, match="EXIF orientation 6"), open_raster(tmp_path / name, 3):
+        pass
+
+
+def test_a_name_that_is_not_utf_8(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    write(tmp_path / "a.tif", photo).rename(tmp_path / f"{name}.tif")
+    labels = LabelSet(("a",), default_palette(1))
+    with open_raster(tmp_path / f"{name}.tif", 3) as raster:
+        assert np.array_equal(raster.read_rows(0, 96)[0], photo)
+        strips = [np.zeros(raster.size, np.uint8)]
+        write_mask(tmp_path / f"{name}_mask.tif", strips, raster.size, labels, raster.place())
+    assert read_image(tmp_path / f"{name}_mask.tif").shape == (96, 130, 3)

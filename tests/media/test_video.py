@@ -1,5 +1,6 @@
 """Frames and sound from files and into files: nothing lost, nothing shifted."""
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -105,6 +106,35 @@ def test_rotation_is_honoured(tmp_path: Path, rotation: int) -> None:
     assert (frame.height, frame.width, frame.rotation) == (*expected.shape[:2], 0)
     found = frame.to_ndarray(format="rgb24")
     assert np.abs(found[4:-4, 4:-4].astype(int) - expected[4:-4, 4:-4]).mean() < 8
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((1, 0, 0, 1), lambda a: a),
+        ((0, 1, -1, 0), lambda a: np.rot90(a, -1)),
+        ((-1, 0, 0, -1), lambda a: np.rot90(a, 2)),
+        ((0, -1, 1, 0), np.rot90),
+        ((-1, 0, 0, 1), lambda a: a[:, ::-1]),
+        ((1, 0, 0, -1), lambda a: a[::-1]),
+        ((0, 1, 1, 0), lambda a: a.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda a: np.rot90(a, 2).swapaxes(0, 1)),
+    ],
+)
+def test_the_whole_display_matrix_is_honoured(
+    tmp_path: Path, matrix: tuple[int, ...], expected: Callable[[Any], Any]
+) -> None:
+    """Written into the track's header; every frame is red on the left."""
+    plain = write_clip(tmp_path / "plain.mp4", 2, sound=None)
+    data = bytearray(plain.read_bytes())
+    at = data.find(b"tkhd") + 8 + 20 + 16
+    a, b, c, d = (65536 * value for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    (tmp_path / "turned.mp4").write_bytes(data)
+    found, upright = (
+        to_image(read_frames(tmp_path / name)[0]) for name in ("turned.mp4", "plain.mp4")
+    )
+    np.testing.assert_array_equal(found, expected(upright))
 
 
 def test_sound_survives_bit_by_bit(tmp_path: Path) -> None:

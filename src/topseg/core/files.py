@@ -74,7 +74,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 text file, or leave the old one as it was."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # names need not be UTF-8
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -124,7 +124,12 @@ def find_images(
     """
     images, others = [], collections.Counter[str]()
     left_out = None if without is None else os.path.realpath(without)
-    for path in walk(folder, report):
+
+    def pass_over(problem: str) -> None:
+        if report is not None:
+            report(f"{problem}; passed over")
+
+    for path in walk(folder, pass_over):
         if left_out is not None and Path(os.path.realpath(path.parent)).is_relative_to(left_out):
             continue
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -138,17 +143,16 @@ def find_images(
     return sorted(images)
 
 
-def walk(folder: Path, report: Callable[[str], None] | None = None) -> Iterator[Path]:
+def walk(folder: Path, report: Callable[[str], None]) -> Iterator[Path]:
     """Find the files below a folder, linked sub-folders too, but no hidden files.
 
     Args:
         folder: The folder.
-        report: Told of each sub-folder that cannot be read; None: nobody.
+        report: Told of each sub-folder that cannot be read.
     """
 
     def tell(error: OSError) -> None:
-        if report is not None:
-            report(f"{error.filename}: passed over, cannot be read ({error.strerror})")
+        report(f"{error.filename}: cannot be read ({error.strerror})")
 
     for place, folders, files in os.walk(folder, onerror=tell, followlinks=True):
         # A link to a folder that it lies in leads round in a circle.

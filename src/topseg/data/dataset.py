@@ -6,6 +6,7 @@ mean; everything after that is the same for all of them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from topseg.core.errors import InputError
@@ -100,7 +101,8 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
     if value is None:
         value = layout.default_split(root, split)
     try:
-        return layout.find_pairs(root, (value,) if isinstance(value, str) else value, split)
+        names = (value,) if isinstance(value, str) else value
+        return layout.find_pairs(root, tuple(map(os.path.expanduser, names)), split)
     except InputError as error:
         other = recognize_layout(root)
         if other is None or other.name == layout.name:

@@ -22,7 +22,7 @@ from topseg.core.labels import LabelMap, LabelSet, Mask
 from topseg.media.images import is_whole, read_array, read_bytes
 from topseg.media.tiff import is_tiff, read_tiff
 
-_LOSSY: Final = ("JPEG", "MPO")
+_LOSSY: Final = ("JPEG", "MPO", "AVIF", "HEIF")
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _UNKNOWN: Final = -1
 
@@ -97,6 +97,8 @@ class MaskReader:
             data = read_bytes(path)
             if is_tiff(data):
                 tiff = read_tiff(data, str(path))
+                if tiff.lossy and not self._nearest:
+                    raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
                 array = tiff.pixels() if self._colors else tiff.samples
             else:
                 array = self._by_pillow(data, path)
@@ -112,12 +114,16 @@ class MaskReader:
             array = np.asarray(upright.convert("RGB") if self._colors else upright)
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
             raise InputError(f"{path}: not readable as a mask ({error})") from None
-        if file.format in _LOSSY and not self._nearest:
-            raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
+        lossy = file.format in _LOSSY or _is_lossy_webp(data)
+        if lossy and not self._nearest:
+            raise InputError(f"{path}: {file.format} changes a mask's values; save masks as PNG")
         if not self._colors and data.startswith(_PNG_START):
             bits, color = data[24:26]
             if color == 0 and bits in (2, 4):  # grey, which Pillow spreads to 0..255
                 array = array // (255 // (2**bits - 1))
+            elif color != 0 and bits == 16:  # colours, which Pillow cuts to 8 bits
+                deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+                array = np.asarray(deep)
         return array
 
     def _colors_of(self, array: NDArray[Any], path: Path) -> NDArray[np.int32]:
@@ -164,6 +170,13 @@ class MaskReader:
             f"{path}: value {value} {place}, expected {_ranges(known.tolist())}; correct "
             f"data.classes, or map it by data.label_map={{{value}: ignore}} or a class index"
         )
+
+
+def _is_lossy_webp(data: bytes) -> bool:
+    """Return whether a WebP file holds a lossy frame, at once or after its extended header."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or data[12:16] == b"VP8L":
+        return False
+    return b"VP8 " in data[12:4096]
 
 
 def _numbers_of(array: NDArray[Any], path: Path) -> NDArray[Any]:

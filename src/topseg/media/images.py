@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,7 +168,7 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
     if channels == 3:  # not by IMREAD_COLOR_RGB: OpenCV 5.0 scrambles 16-bit TIFF under it
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     elif channels == 4 and image.shape[2] == 4:
-        image = upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), _orientation(data))
+        image = upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), _orientation(io.BytesIO(data)))
     return image
 
 
@@ -210,11 +211,21 @@ def _remedy(data: bytes) -> str:
     return "; damaged, or no image format"
 
 
-def _orientation(data: bytes) -> int:
+def read_orientation(path: Path) -> int:
+    """Return a file's EXIF orientation, 1 to 8; 1 is upright, or not known."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError), path.open("rb") as file:
+        return _orientation(file)
+    return 1
+
+
+def _orientation(file: BinaryIO) -> int:
     import PIL.Image
 
-    with PIL.Image.open(io.BytesIO(data)) as file:
-        return int(file.getexif().get(_EXIF_ORIENTATION, 1))
+    with warnings.catch_warnings(), contextlib.suppress(PIL.Image.DecompressionBombError):
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # no pixel is read
+        with PIL.Image.open(file) as image:
+            return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    return 1
 
 
 def read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
@@ -263,4 +274,4 @@ def check_pixels(image: NDArray[Any], name: str, channels: int, scale: float | N
             "brings them to 0..255 (16-bit: 0.00389, 12-bit: 0.0623)"
         )
     scaled = np.nan_to_num(image.astype(np.float32) * np.float32(scale))
-    return np.asarray(np.rint(scaled).clip(0, 255), np.uint8)
+    return np.ascontiguousarray(np.rint(scaled).clip(0, 255), np.uint8)

@@ -26,7 +26,7 @@ from topseg.core.errors import InputError
 from topseg.core.files import atomic_path
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet, Mask
-from topseg.media.images import Image, check_pixels
+from topseg.media.images import Image, check_pixels, read_orientation
 from topseg.media.tiff import check_tiff
 
 _BLOCK: Final = 512
@@ -151,8 +151,8 @@ def open_raster(path: Path, channels: int, scale: float | None = None) -> Iterat
             if source.driver in ("GTiff", "COG"):
                 check_tiff(path)
             _check_bands(path, source, channels)
-            turn = source.tags().get("EXIF_Orientation", "1")
-            if turn != "1":
+            turn = read_orientation(path)
+            if turn != 1:
                 raise InputError(
                     f"{path}: is to be shown turned (EXIF orientation {turn}), which rows of a "
                     "file cannot be; turn the image itself first"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from topseg.core.geometry import Size
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
+
+# Of a damaged file tifffile tells its log, where nobody looks; the error says it.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Values of the tag PhotometricInterpretation.
@@ -58,12 +62,14 @@ class Tiff:
         bits: Bits of a sample.
         photometric: Value of the tag PhotometricInterpretation.
         colors: (N, 3) uint8 RGB of a palette's indices; None: there is no palette.
+        lossy: Whether the samples were compressed by JPEG.
     """
 
     samples: NDArray[Any]
     bits: int
     photometric: int
     colors: NDArray[np.uint8] | None
+    lossy: bool
 
     @property
     def is_color(self) -> bool:
@@ -107,6 +113,7 @@ def read_tiff(data: bytes, name: str) -> Tiff:
         axes, colormap = page.axes, page.colormap
         orientation = page.tags.valueof("Orientation", 1)
         bits, photometric = page.bitspersample, int(page.photometric)
+        lossy = int(page.compression) in _JPEG
     if axes == "SYX":
         samples = np.moveaxis(samples, 0, -1)
     elif axes not in ("YX", "YXS"):
@@ -116,7 +123,7 @@ def read_tiff(data: bytes, name: str) -> Tiff:
     colors = None
     if photometric == _PALETTE and colormap is not None:
         colors = np.ascontiguousarray((colormap.T >> 8).astype(np.uint8))
-    return Tiff(upright(np.atleast_3d(samples), orientation), bits, photometric, colors)
+    return Tiff(upright(np.atleast_3d(samples), orientation), bits, photometric, colors, lossy)
 
 
 def check_tiff(path: Path) -> None:
@@ -148,7 +155,7 @@ def _first_page(source: io.BytesIO | Path, name: str) -> Iterator[TiffPage]:
     try:
         with tifffile.TiffFile(source) as file:
             if not file.pages:
-                raise InputError(f"{name}: not readable as an image; the TIFF file has no image")
+                raise ValueError("no image in it")
             yield file.pages.first
     except InputError:
         raise

@@ -6,6 +6,7 @@ list's own folder: so several lists may bring several roots.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from topseg.data.layouts.layout import Layout, Split
@@ -20,7 +21,7 @@ def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
 def _read(path: Path, root: Path) -> Pairs:
     _, columns = next(read_list(path))
     base = root if (root / columns[0]).exists() else path.parent
-    return read_pairs(path, root, lambda text: base / text)
+    return read_pairs(path, root, lambda text: base / os.path.expanduser(text))
 
 
 def default_split(root: Path, split: Split) -> str:

@@ -49,11 +49,16 @@ def relative(path: Path, root: Path) -> str:
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Find the images of a folder and its sub-folders by relative path without suffix, sorted."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(walk(folder)):
+    for path in sorted(walk(folder, _stop)):
         if path.suffix.lower() in SUFFIXES:
             stem = path.relative_to(folder).with_suffix("").as_posix()
             found.setdefault(stem, []).append(path)
     return found
+
+
+def _stop(problem: str) -> None:
+    """Raise for a sub-folder that cannot be read: without it the data set is another one."""
+    raise InputError(f"{problem}; make it readable, or move it out of the data set")
 
 
 def pair_folders(
@@ -98,8 +103,8 @@ def pair_folders(
         for image in same
     )
     orphans = tuple(candidates[stem][0] for stem in candidates.keys() - set(wanted.values()))
-    others = tuple(sorted(path for path in walk(images) if path.suffix.lower() not in SUFFIXES))
-    return Pairs(pairs, tuple(sorted(orphans)), others)
+    others = (path for path in walk(images, _stop) if path.suffix.lower() not in SUFFIXES)
+    return Pairs(pairs, tuple(sorted(orphans)), tuple(sorted(others)))
 
 
 def join(parts: Iterable[Pairs]) -> Pairs:
@@ -123,11 +128,14 @@ def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
         InputError: The file is missing, not text, or has no lines.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         raise InputError(f"{path}: no such list file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read as a list ({error})") from None
+    if "\0" in text:
+        raise InputError(f"{path}: cannot be read as a list; expected UTF-8 text")
+    lines = text.splitlines()
     empty = True
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -27,8 +27,11 @@ def find_pairs(root: Path, names: tuple[str, ...] | None, split: Split) -> Pairs
     """Find the pairs of some splits (the names of lists: train, trainaug, val, trainval)."""
     home = _home(root)
     names = names or (default_split(root, split),)
-    stems = [stem for name in names for stem in _stems(home, name)]
-    return Pairs(tuple(_pair(home, stem) for stem in dict.fromkeys(stems)))
+    suffixes: dict[str, str] = {}  # of each stem, as the first list has it
+    for name in names:
+        for stem, suffix in _entries(home, name):
+            suffixes.setdefault(stem, suffix)
+    return Pairs(tuple(_pair(home, stem, suffix) for stem, suffix in suffixes.items()))
 
 
 def default_split(root: Path, split: Split) -> str:
@@ -49,25 +52,30 @@ def _home(root: Path) -> Path:
     return home
 
 
-def _stems(home: Path, name: str) -> list[str]:
+def _entries(home: Path, name: str) -> list[tuple[str, str]]:
+    """Return the stems that a list names, each with the suffix that it gives or .jpg."""
     file = home / "ImageSets" / "Segmentation" / f"{name}.txt"
     if name == "trainaug" and not file.is_file():
         masks = files_by_stem(home / "SegmentationClassAug")
-        return sorted(masks.keys() - set(_stems(home, "val")))
-    return [_stem(columns[0]) for _, columns in read_list(file)]
+        return [
+            (stem, ".jpg") for stem in sorted(masks.keys() - dict(_entries(home, "val")).keys())
+        ]
+    return [_entry(columns[0]) for _, columns in read_list(file)]
 
 
-def _stem(text: str) -> str:
-    """Return a list's entry without the suffix of an image; other dots are part of the name."""
+def _entry(text: str) -> tuple[str, str]:
+    """Part the suffix of an image from a list's entry; other dots belong to the stem."""
     path = PurePosixPath(text.removeprefix("/"))
     if path.parts[0] == "JPEGImages":
         path = path.relative_to("JPEGImages")
-    return str(path.with_suffix("") if path.suffix.lower() in SUFFIXES else path)
+    if path.suffix.lower() in SUFFIXES:
+        return str(path.with_suffix("")), path.suffix
+    return str(path), ".jpg"
 
 
-def _pair(home: Path, stem: str) -> Pair:
-    files = (home / "JPEGImages" / f"{stem}{suffix}" for suffix in (".jpg", *sorted(SUFFIXES)))
-    image = next((file for file in files if file.is_file()), home / "JPEGImages" / f"{stem}.jpg")
+def _pair(home: Path, stem: str, suffix: str) -> Pair:
+    files = [home / "JPEGImages" / f"{stem}{end}" for end in (suffix, ".jpg", *sorted(SUFFIXES))]
+    image = next((file for file in files if file.is_file()), files[0])
     own, more = (home / f"SegmentationClass{end}" / f"{stem}.png" for end in ("", "Aug"))
     mask = more if more.is_file() and not own.is_file() else own
     return Pair(image, mask, relative(image, home))

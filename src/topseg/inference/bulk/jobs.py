@@ -7,6 +7,7 @@ so that none is left out and none is done twice.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import glob
 import logging
@@ -85,7 +86,8 @@ def find_jobs(
         InputError: There is nothing to do, an input does not exist, or outputs would collide.
     """
     images: dict[str, str] = {}
-    for image, output in (job for one in inputs for job in _expand(Path(one), out)):
+    paths = [Path(os.path.expanduser(one)) for one in inputs]
+    for image, output in (job for path in paths for job in _expand(path, out)):
         other = images.setdefault(output, image)
         if other != image:
             raise _collision(out / f"{output}{kinds[0]}", other, image)
@@ -129,10 +131,10 @@ def _listed(lines: Iterable[bytes], folder: str, name: str) -> Iterator[Job]:
     """Read a list of images: one path a line, relative to a folder."""
     count = 0
     for line in lines:
-        try:
-            path = line.strip().decode()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name}: cannot be read as a list of files ({error})") from None
+        if b"\0" in line:
+            raise InputError(f"{name}: cannot be read as a list of files; expected UTF-8 text")
+        # A name need not be UTF-8, and a list may begin with a byte order mark.
+        path = os.path.expanduser(os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip()))
         if path:
             count += 1
             image = os.path.join(folder, path)

@@ -1,0 +1,273 @@
+"""Every kind of image file has the same pixels wherever topseg reads it, or is refused there.
+
+The samples are compared with those of Pillow or GDAL, which topseg does not read these files with.
+The table stands in docs/formats.md; ``python tests/contracts/test_formats.py`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import pytest
+from numpy.typing import NDArray
+
+from topseg.core.errors import InputError
+from topseg.data.checking import check
+from topseg.data.config import DataConfig
+from topseg.data.dataset import open_dataset
+from topseg.media.images import decode_image, read_image
+from topseg.serve.header import check_header
+from topseg.serve.refusal import Refusal
+
+rasterio = pytest.importorskip("rasterio")
+rasters = pytest.importorskip("topseg.media.rasters")
+
+DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
+COLUMNS = ("predict", "train", "check", "tile", "serve")
+_Y, _X = np.mgrid[0:64, 0:96]
+SCENE = np.stack([_X * 2, _Y * 4, (_X + _Y)], -1).astype(np.uint8)  # (64, 96, 3), unlike everywhere
+GREY = SCENE[..., 0]
+LOSSY = 6
+"""Largest difference between two decoders of one lossy file."""
+
+Write = Callable[[Path], None]
+
+
+class Kind(NamedTuple):
+    """A kind of file: how it is written, and what an independent reader makes of it."""
+
+    name: str
+    suffix: str
+    write: Write
+    scale: float | None = None
+    expected: NDArray[Any] | None = SCENE  # None: it means no colours
+    lossy: bool = False
+
+
+def pillow(pixels: NDArray[Any], **options: Any) -> Write:
+    mode = options.pop("mode", None)
+
+    def write(path: Path) -> None:
+        image = PIL.Image.fromarray(pixels)
+        (image.convert(mode) if mode else image).save(path, **options)
+
+    return write
+
+
+def palette(path: Path) -> None:
+    PIL.Image.fromarray(SCENE).quantize(16).save(path)
+
+
+def turned(path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.fromarray(SCENE).save(path, exif=exif)
+
+
+def turned_tiff(path: Path) -> None:
+    import tifffile
+
+    tags = [(274, "H", 1, 6, True)]
+    tifffile.imwrite(path, SCENE, photometric="rgb", extratags=tags, metadata=None)
+
+
+def animated(path: Path) -> None:
+    frames = [
+        PIL.Image.fromarray(np.broadcast_to(v, (64, 96, 3)).astype(np.uint8)) for v in (9, 99)
+    ]
+    options = {"lossless": True} if path.suffix == ".webp" else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+
+
+def tiff(samples: NDArray[Any], **profile: Any) -> Write:
+    """Write by GDAL: (H, W, S) or (H, W)."""
+    bands = np.moveaxis(np.atleast_3d(samples), -1, 0)
+
+    def write(path: Path) -> None:
+        count, height, width = bands.shape
+        shape = {"count": count, "height": height, "width": width, "dtype": bands.dtype.name}
+        with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as file:
+            file.write(bands)
+
+    return write
+
+
+def numpy_file(path: Path) -> None:
+    np.save(path, SCENE.astype(np.uint16) * 257)
+
+
+WIDE = SCENE.astype(np.uint16) * 257
+RGB = {"photometric": "RGB"}
+PIXELS, BANDS = {"interleave": "pixel"}, {"interleave": "band"}
+TILES = {"tiled": True, "blockxsize": 32, "blockysize": 32}
+GREY3 = GREY[..., None].repeat(3, axis=2)
+DARK = np.full((64, 96, 3), 9, np.uint8)
+NEAR_INFRARED = np.concatenate([SCENE, GREY[..., None] // 2], axis=2)
+BITS = (_X % 2).astype(np.uint8)
+
+KINDS = (
+    Kind("PNG, 8 bits", ".png", pillow(SCENE)),
+    Kind("PNG, grey", ".png", pillow(GREY), expected=GREY3),
+    Kind("PNG, 1 bit", ".png", pillow(BITS * 255, mode="1"), expected=BITS[..., None] * [255] * 1),
+    Kind("PNG, palette", ".png", palette, expected=np.empty(0)),
+    Kind("PNG, with alpha", ".png", pillow(NEAR_INFRARED)),
+    Kind("PNG, EXIF turned", ".png", turned, expected=np.rot90(SCENE, -1)),
+    Kind("PNG, 16 bits grey", ".png", pillow(WIDE[..., 0]), 1 / 257, GREY3),
+    Kind("JPEG", ".jpg", pillow(SCENE, quality=95), expected=np.empty(0), lossy=True),
+    Kind("JPEG, .jfif", ".jfif", pillow(SCENE, format="JPEG"), None, np.empty(0), True),
+    Kind("JPEG, grey", ".jpg", pillow(GREY, quality=95), None, np.empty(0), True),
+    Kind("JPEG, CMYK", ".jpg", pillow(SCENE, mode="CMYK", quality=95), None, np.empty(0), True),
+    Kind("JPEG, EXIF turned", ".jpg", turned, None, np.empty(0), True),
+    Kind("WebP, lossless", ".webp", pillow(SCENE, lossless=True)),
+    Kind("WebP, animated", ".webp", animated, expected=DARK),
+    Kind("GIF, animated", ".gif", animated, expected=DARK),
+    Kind("BMP", ".bmp", pillow(SCENE)),
+    Kind("PPM", ".ppm", pillow(SCENE)),
+    Kind("PGM", ".pgm", pillow(GREY), expected=GREY3),
+    Kind("JPEG 2000, lossless", ".jp2", pillow(SCENE)),
+    Kind("AVIF", ".avif", pillow(SCENE, quality=95), None, np.empty(0), True),
+    Kind("TIFF, 8 bits", ".tif", tiff(SCENE, **RGB, **PIXELS)),
+    Kind("TIFF, 8 bits planar", ".tif", tiff(SCENE, **RGB, **BANDS)),
+    Kind("TIFF, LZW with predictor", ".tif", tiff(SCENE, **RGB, compress="lzw", predictor=2)),
+    Kind("TIFF, deflate tiles", ".tif", tiff(SCENE, **RGB, **TILES, compress="deflate")),
+    Kind("TIFF, Zstandard", ".tif", tiff(SCENE, **RGB, compress="zstd")),
+    Kind("TIFF, BigTIFF", ".tif", tiff(SCENE, **RGB, bigtiff="yes")),
+    Kind("TIFF, 16 bits", ".tif", tiff(WIDE, **RGB, **PIXELS), 1 / 257),
+    Kind("TIFF, 16 bits planar", ".tif", tiff(WIDE, **RGB, **BANDS, **TILES), 1 / 257),
+    Kind("TIFF, 16 bits big-endian", ".tif", tiff(WIDE, **RGB, endianness="big"), 1 / 257),
+    Kind("TIFF, 12 bits packed", ".tif", tiff(SCENE.astype(np.uint16) * 16, nbits=12), 1 / 16),
+    Kind("TIFF, int16", ".tif", tiff(SCENE.astype(np.int16) * 4), 1 / 4),
+    Kind("TIFF, uint32", ".tif", tiff(SCENE.astype(np.uint32) * 4), 1 / 4),
+    Kind("TIFF, float32 planar", ".tif", tiff(SCENE / np.float32(255), **BANDS), 255.0),
+    Kind("TIFF, float64", ".tif", tiff(SCENE / 255), 255.0),
+    Kind("TIFF, turned", ".tif", turned_tiff, expected=np.rot90(SCENE, -1)),
+    Kind("TIFF, grey", ".tif", tiff(GREY), expected=GREY3),
+    Kind("TIFF, white is zero", ".tif", tiff(255 - GREY, photometric="MINISWHITE"), None, GREY3),
+    Kind("TIFF, 1 bit", ".tif", tiff(BITS, nbits=1), expected=BITS[..., None] * [255]),
+    Kind("TIFF, 4 bits", ".tif", tiff(GREY // 16, nbits=4), None, GREY3 // 16 * 17),
+    Kind("TIFF, bands without meaning", ".tif", tiff(SCENE, photometric="MINISBLACK")),
+    Kind("TIFF, near infrared as alpha", ".tif", tiff(NEAR_INFRARED, **RGB, alpha="yes")),
+    Kind("TIFF, CMYK", ".tif", pillow(SCENE, mode="CMYK"), expected=None),
+    Kind("TIFF, palette", ".tif", palette, expected=np.empty(0)),
+    Kind("NumPy, uint16", ".npy", numpy_file, 1 / 257),
+)
+
+
+def by_pillow(path: Path) -> NDArray[Any]:
+    with PIL.Image.open(path) as file:
+        return np.asarray(PIL.ImageOps.exif_transpose(file).convert("RGB"))
+
+
+def by_predict(path: Path, scale: float | None) -> NDArray[Any]:
+    return read_image(path, 3, scale)
+
+
+def data_of(path: Path) -> DataConfig:
+    """A data set of this image alone."""
+    size = by_predict_size(path)
+    mask = path.parent / "mask.png"
+    PIL.Image.fromarray(np.zeros(size, np.uint8)).save(mask)
+    for split in ("train", "val"):
+        (path.parent / f"{split}.txt").write_text(f"{path.name} mask.png\n")
+    return DataConfig(layout="list", root=str(path.parent), classes=("a",))
+
+
+def by_predict_size(path: Path) -> tuple[int, int]:
+    from topseg.media.images import read_size
+
+    return read_size(path)
+
+
+def by_train(path: Path, scale: float | None) -> NDArray[Any]:
+    return open_dataset(data_of(path), "train", scale=scale)[0].image
+
+
+def by_check(path: Path, scale: float | None) -> NDArray[Any]:
+    report = check(data_of(path), scale=scale)
+    if report.errors:
+        raise InputError(str(report))
+    return read_image(path, 3, scale)  # which check has just read without an error
+
+
+def by_tile(path: Path, scale: float | None) -> NDArray[Any]:
+    with rasters.open_raster(path, 3, scale) as raster:
+        pixels, _ = raster.read_rows(0, raster.size[0])
+    return pixels
+
+
+def by_serve(path: Path, scale: float | None) -> NDArray[Any]:
+    data = path.read_bytes()
+    check_header(data, 10**6)
+    return decode_image(data, "image", 3, scale)
+
+
+READERS = dict(zip(COLUMNS, (by_predict, by_train, by_check, by_tile, by_serve), strict=True))
+
+
+def cell(kind: Kind, path: Path, column: str, expected: NDArray[Any] | None) -> str:
+    """What a reader makes of a file: "same", "same, lossy", "refused" or "WRONG"."""
+    try:
+        found = READERS[column](path, kind.scale)
+    except (InputError, Refusal):
+        return "refused"
+    if expected is None or found.shape != expected.shape:
+        return "WRONG"
+    difference = int(np.abs(found.astype(int) - expected.astype(int)).max())
+    if kind.lossy and difference <= LOSSY:
+        return "same, lossy"
+    return "same" if difference <= (kind.scale is not None) else f"WRONG by {difference}"
+
+
+def row(kind: Kind, folder: Path) -> tuple[str, ...]:
+    path = folder / f"image{kind.suffix}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # files without a place on Earth
+        kind.write(path)
+        expected = kind.expected
+        if expected is not None:
+            expected = (
+                by_pillow(path)
+                if expected.size == 0
+                else np.broadcast_to(expected, (*expected.shape[:2], 3))
+            )
+        return tuple(cell(kind, path, column, expected) for column in COLUMNS)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_same_pixels_or_refused(kind: Kind, tmp_path: Path) -> None:
+    found = row(kind, tmp_path)
+    assert "WRONG" not in " ".join(found), dict(zip(COLUMNS, found, strict=True))
+    assert len({text for text in found[:3]}) == 1, "predict, train and check have one reader"
+    documented = [line for line in DOCS.read_text().splitlines() if f"| {kind.name} |" in line]
+    assert documented == [line_of(kind.name, found)]
+
+
+def line_of(name: str, cells: tuple[str, ...]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def table() -> str:
+    out = io.StringIO()
+    print(f"| file | {' | '.join(COLUMNS)} |", file=out)
+    print("|---" * (len(COLUMNS) + 1) + "|", file=out)
+    for kind in KINDS:
+        with tempfile.TemporaryDirectory() as folder:
+            print(line_of(kind.name, row(kind, Path(folder))), file=out)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    text = table()
+    if DOCS.is_file():
+        head = DOCS.read_text().split("| file |")[0]
+        DOCS.write_text(head + text)
+    sys.stdout.write(text)
