@@ -109,7 +109,7 @@ def test_lists(tree: Any) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ((), r"train.txt: the list is empty; expected an 'image mask' pair a line"),
+        ((), r"train.txt: the list is empty; expected an 'image mask' pair per line"),
         (("# nothing",), r"train.txt: the list is empty"),
         (("a.png b.png", "a b.png c.png"), r"line 2: got 3 columns, .*part them by a tab"),
         (("a.png",), r"line 1: got 1 columns, expected 'image mask'"),

@@ -109,7 +109,7 @@ class NamedSection:
             raise PydanticCustomError("dict_type", "a mapping is expected")
         name = tree.get("name")
         if not isinstance(name, str):
-            raise _problem(f"got no name{did_you_mean('', self.table)}")
+            raise _problem(f"got no name{did_you_mean('', plugins.known(self.kind, self.table))}")
         try:
             section = self.find(name, "")
         except InputError as error:

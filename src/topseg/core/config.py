@@ -167,12 +167,12 @@ def to_tree(section: Any) -> Any:
 
 
 def to_yaml(section: Any) -> str:
-    """Give a section as YAML text that reads back to the same section."""
+    """Return a section as YAML text that reads back to the same section."""
     return _dump(to_tree(section))
 
 
 def explain(section: Any) -> str:
-    """Give a section as YAML with the meaning of every field as a comment above it."""
+    """Return a section as YAML with the meaning of every field as a comment above it."""
     return "\n".join(_explained(section, ""))
 
 

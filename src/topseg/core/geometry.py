@@ -37,7 +37,7 @@ class ResizeRule:
     """Round to the nearest multiple, or up as the reference does."""
 
     def network_size(self, size: Size) -> Size:
-        """Give the network's input size for an image.
+        """Return the network's input size for an image.
 
         Args:
             size: (height, width) of the image in pixels.

@@ -31,8 +31,8 @@ class LabelSet:
     """What the numbers in a mask mean.
 
     Attributes:
-        names: One name a class, K of them.
-        palette: One (red, green, blue) colour a class, each 0..255.
+        names: One name per class, K of them.
+        palette: One (red, green, blue) colour per class, each 0..255.
     """
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class LabelSet:
         if len(self.names) != len(self.palette):
             raise InputError(
                 f"palette: got {len(self.palette)} colours for {len(self.names)} classes; "
-                "give one [red, green, blue] a class"
+                "give one [red, green, blue] per class"
             )
         if not 1 <= len(self.names) <= 65535:
             raise InputError(f"classes: got {len(self.names)} names, expected 1 to 65535")
@@ -63,12 +63,12 @@ class LabelSet:
         return int(np.iinfo(self.dtype).max)
 
     def colors(self) -> NDArray[np.uint8]:
-        """Give the palette as an array (K, 3) uint8 RGB."""
+        """Return the palette as an array (K, 3) uint8 RGB."""
         return np.array(self.palette, np.uint8).reshape(-1, 3)
 
 
 def default_palette(count: int) -> tuple[Color, ...]:
-    """Give distinct colours by the bit-interleaving rule of Pascal VOC, black left out.
+    """Return distinct colours by the bit-interleaving rule of Pascal VOC, black left out.
 
     Class ``i`` gets VOC's colour ``i + 1``: bits 0, 3, 6 of the number become the high bits of red,
     bits 1, 4, 7 those of green, bits 2, 5, 8 those of blue.
@@ -85,7 +85,7 @@ def default_palette(count: int) -> tuple[Color, ...]:
 
 
 def standard_set(name: str) -> tuple[LabelSet, LabelMap | None]:
-    """Give a published label set and its map from raw mask values to classes.
+    """Return a published label set and its map from raw mask values to classes.
 
     Args:
         name: One of ``STANDARD_SETS``.

@@ -1,8 +1,8 @@
 """Checking: what is wrong with a data set, file by file, everything in one pass.
 
 Each pair is read exactly as training and evaluation read it, so that a data set without errors here
-does not stop them later. Memory holds one image a worker, the counts, and 16 bytes an image to find
-the same picture twice: in both splits it would make scores look better than they are.
+does not stop them later. Memory holds one image per worker, the counts, and 16 bytes per image to
+find the same picture twice: in both splits it would make scores look better than they are.
 """
 
 from __future__ import annotations

@@ -44,4 +44,4 @@ class DataConfig:
     ignore_colors: tuple[tuple[Byte, Byte, Byte], ...] = ()
     """Colours of pixels without a class, where masks hold colours."""
     nearest_color: bool = False
-    """Give a colour that is not in the palette to the nearest class instead of refusing it."""
+    """Assign a colour that is not in the palette to the nearest class instead of stopping."""

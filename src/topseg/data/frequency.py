@@ -72,7 +72,7 @@ def count_pixels(config: DataConfig) -> Frequency:
 
 
 def class_weights(frequency: Frequency, rule: Rule) -> tuple[float, ...]:
-    """Give each class a weight, the larger the rarer it is.
+    """Return a weight for each class, the larger the rarer it is.
 
     * "median_frequency": median of all f / f, with f a class's share of the labelled pixels of
       the images that have it (Eigen and Fergus, https://arxiv.org/abs/1411.4734).
@@ -85,7 +85,7 @@ def class_weights(frequency: Frequency, rule: Rule) -> tuple[float, ...]:
         rule: Which rule.
 
     Returns:
-        One weight a class; 1 for a class that has no pixel.
+        One weight per class; 1 for a class that has no pixel.
     """
     pixels, around = np.array(frequency.pixels), np.array(frequency.around)
     there = pixels > 0

@@ -196,7 +196,7 @@ def _numbers_of(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def encode_colors(image: NDArray[Any]) -> NDArray[np.int32]:
-    """Turn (..., 3) RGB into one number a pixel, red the highest byte."""
+    """Turn (..., 3) RGB into one number per pixel, red the highest byte."""
     wide = image.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 

@@ -22,7 +22,7 @@ Draw = tuple[int, int]
 
 
 def batch_at(seed: int, step: int, batch_size: int, n: int) -> list[Draw]:
-    """Give the batch of one step.
+    """Return the batch of one step.
 
     Args:
         seed: The run's seed.
@@ -34,13 +34,13 @@ def batch_at(seed: int, step: int, batch_size: int, n: int) -> list[Draw]:
 
 
 def draw_at(seed: int, position: int, n: int) -> Draw:
-    """Give one draw of the endless stream of samples."""
+    """Return one draw of the endless stream of samples."""
     epoch, place = divmod(position, n)
     return int(_permutation(seed, epoch, n)[place]), _hash(seed, position)
 
 
 def share(batch: Sequence[T], rank: int, ranks: int, part: int = 0, parts: int = 1) -> Sequence[T]:
-    """Give what one process works on in one of the parts that a step is accumulated over.
+    """Return what one process works on in one of the parts that a step is accumulated over.
 
     All parts and ranks together are the batch, each sample once.
 

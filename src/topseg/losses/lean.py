@@ -125,7 +125,7 @@ class _Job:
 
 
 class _Sum(torch.autograd.Function):
-    """Gives the gradient in the forward pass, where the values are at hand."""
+    """Computes the gradient in the forward pass, where the values are at hand."""
 
     @staticmethod
     @torch.no_grad()

@@ -70,7 +70,7 @@ def cross_entropy(
 
 
 def _cells(places: tuple[Tensor, Tensor], n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Give where each cell begins, (n + 1,) int32, and the shares of an axis.
+    """Return where each cell begins, (n + 1,) int32, and the shares of an axis.
 
     The pixels past the last sample are in its cell and take nothing from a further one.
     """
@@ -185,7 +185,7 @@ def _give(
 
 @triton.jit
 def _pixels(row, column, image, y, x, top, left, down, across, H, W, tile: tl.constexpr):
-    """Give which pixels of a tile are in the cell, where they lie, and their shares, (P,) each."""
+    """Return which pixels of a tile are in the cell, their places and shares, (P,) each."""
     number = tl.arange(0, tile * tile)
     Y, X = row + number // tile, column + number % tile
     bottom, right = tl.load(top + y + 1), tl.load(left + x + 1)
@@ -197,7 +197,7 @@ def _pixels(row, column, image, y, x, top, left, down, across, H, W, tile: tl.co
 
 @triton.jit
 def _interpolate(corner, k, K, right, below, sy, sx):
-    """Give the logits of pixels between four corners, (P, k); -inf beyond the last class."""
+    """Return the logits of pixels between four corners, (P, k); -inf beyond the last class."""
     real = k < K
     near = corner + k
     above_left = tl.load(near, mask=real, other=0.0)[None, :]
@@ -212,5 +212,5 @@ def _interpolate(corner, k, K, right, below, sy, sx):
 
 @triton.jit
 def _weigh(weights, truth, known, K):
-    """Give how much pixels count, (P,)."""
+    """Return how much pixels count, (P,)."""
     return tl.load(weights + truth, mask=known & (truth >= 0) & (truth < K), other=0.0)

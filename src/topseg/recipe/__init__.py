@@ -129,8 +129,8 @@ class TrainConfig:
     compile: bool = False
     """Compile the network (torch.compile); the first step takes a minute or more."""
     deterministic: bool = False
-    """Refuse operations whose result may vary from run to run on a GPU, at some cost in speed; on a
-    CPU they never vary."""
+    """Stop at operations whose result may vary from run to run on a GPU, at some cost in speed; on
+    a CPU they never vary."""
     log_every: Natural = 10
     """Steps between lines of the log."""
     eval_every: Natural = 1000
@@ -324,7 +324,7 @@ def _anchor(tree: Tree, path: Path, report: Callable[[str], None] | None = None)
 
 
 def num_classes_of(recipe: Recipe, data_classes: int) -> int:
-    """Give the model's class count, from the recipe or else from the data.
+    """Return the model's class count, from the recipe or else from the data.
 
     Raises:
         InputError: The two differ.

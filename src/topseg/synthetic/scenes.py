@@ -158,7 +158,7 @@ class _Scene:
         self.mask[rows, columns][solid] = sprite.mask[inside][solid]
 
     def lit(self) -> NDArray[np.uint8]:
-        """Give the picture at its own size, in the light of the hour, with the camera's noise."""
+        """Return the picture at its own size, in the light of the hour, with the camera's noise."""
         small = cv2.resize(self.image, SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
         slope = np.linspace(-1, 1, SIZE[1], dtype=np.float32)[None, :, None] * self.light
         cast = self.rng.normal(1, 0.06, 3).astype(np.float32) * self.rng.uniform(0.75, 1.1)
@@ -175,14 +175,14 @@ class _Scene:
         return np.asarray(cv2.resize(cloudy, self.mask.shape[::-1]), np.uint8)
 
     def _hills(self, distance: float) -> list[Point]:
-        """Give the outline of a chain of hills."""
+        """Return the outline of a chain of hills."""
         height, width = self.mask.shape
         ridge = noise(self.rng, (1, width), (1, int(self.rng.integers(4, 8))))[0]
         tops = self.horizon - ridge * 90 * (0.4 + distance)
         return [(0, height), *enumerate(tops.tolist()), (width, height)]
 
     def _road(self) -> list[Point]:
-        """Give the outline of a road to the horizon; it is ground like the rest."""
+        """Return the outline of a road to the horizon; it is ground like the rest."""
         height, width = self.mask.shape
         far, near = self.rng.uniform(0.3, 0.7) * width, self.rng.uniform(-0.1, 1.1) * width
         along = np.linspace(0, 1, 24)
@@ -197,7 +197,7 @@ class _Scene:
         cv2.fillPoly(self.mask, [corners], _GROUND, shift=4)
 
     def _roughen(self) -> None:
-        """Give the ground its texture, long streaks and fine grain."""
+        """Return the ground its texture, long streaks and fine grain."""
         top = int((self.mask == _GROUND).any(axis=1).argmax())
         size = self.mask.shape[0] - top, self.mask.shape[1]
         streaks = noise(self.rng, size, (48, 6)) + noise(self.rng, size, (90, 70))

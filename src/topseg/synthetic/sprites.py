@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Rng = np.random.Generator
 Plane = NDArray[np.floating[Any]]
-"""(h, w), one number a pixel."""
+"""(h, w), one number per pixel."""
 Color = NDArray[np.floating[Any]]
 """(3,) RGB 0..255, or (h, w, 3)."""
 Point = tuple[float, float]
@@ -105,7 +105,7 @@ class Sprite:
         self.mask[(solid > 0) & (inner == 0)] = IGNORE
 
     def slope(self, strength: float = 0.22) -> Plane:
-        """Give the shade of a flat front: brighter on the side of the light."""
+        """Return the shade of a flat front: brighter on the side of the light."""
         return 1 + np.float32(strength * self.light) * (2 * self.x - 1)
 
 
@@ -251,7 +251,7 @@ THINGS: dict[str, Callable[[Sprite, Rng], None]] = {
 
 
 def noise(rng: Rng, size: tuple[int, int], cells: int | tuple[int, int]) -> Plane:
-    """Give smooth random values 0..1, (height, width), from a grid of so many cells."""
+    """Return smooth random values 0..1, (height, width), from a grid of so many cells."""
     grid = rng.random((cells, cells) if isinstance(cells, int) else cells, np.float32)
     smooth = cv2.resize(grid, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(smooth, 0, 1), np.float32)

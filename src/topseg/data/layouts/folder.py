@@ -1,8 +1,8 @@
 """Folder: images/ and masks/ side by side, paired by stem.
 
 The split may be a sub-folder of each (``images/train``, ``masks/train``), a folder around both
-(``train/images``, ``train/masks``), or a list file with one image a line; without any of these all
-images are the training split, and the validation split has to be named.
+(``train/images``, ``train/masks``), or a list file with one image per line; without any of these
+all images are the training split, and the validation split has to be named.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _whole(root: Path, split: Split) -> Pairs:
     if split != "train" or _folders(root, "val") is not None:
         raise InputError(
             f"{root}: no {split} split; make images/{split} and masks/{split}, or list its images "
-            f"one a line in a file and set data.{split}={split}.txt{_found(root)}"
+            f"one per line in a file and set data.{split}={split}.txt{_found(root)}"
         )
     return pair_folders(root / "images", root / "masks", root)
 

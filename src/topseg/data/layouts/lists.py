@@ -1,4 +1,4 @@
-"""Lists: text files with one 'image mask' pair a line, any number of them.
+"""Lists: text files with one 'image mask' pair per line, any number of them.
 
 Paths in a list are relative to the data set's root, or, where its first image is not there, to the
 list's own folder: so several lists may bring several roots.

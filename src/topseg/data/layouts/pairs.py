@@ -143,7 +143,7 @@ def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
         empty = False
         yield number, [part.strip() for part in line.split("\t" if "\t" in line else None)]
     if empty:
-        raise InputError(f"{path}: the list is empty; expected an 'image mask' pair a line")
+        raise InputError(f"{path}: the list is empty; expected an 'image mask' pair per line")
 
 
 def read_pairs(path: Path, root: Path, resolve: Callable[[str], Path]) -> Pairs:

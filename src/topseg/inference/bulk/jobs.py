@@ -131,7 +131,7 @@ def _listed(lines: Iterable[bytes], folder: str, name: str) -> Iterator[Job]:
     """Read a list of images: one path a line, relative to a folder."""
     count = 0
     for line in lines:
-        if b"\0" in line:
+        if b"\0" in line or line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise InputError(f"{name}: cannot be read as a list of files; expected UTF-8 text")
         # A name need not be UTF-8, and a list may begin with a byte order mark.
         path = os.path.expanduser(os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip()))
