@@ -37,7 +37,7 @@ from topseg.bundle.bundle import read_bundle
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size, parse_size
 from topseg.export.exporting import export, proof_images
-from topseg.export.formats import FORMATS
+from topseg.export.formats import FORMATS, choose_formats
 from topseg.inference.hub import open_model
 from topseg.models import find_variant
 from topseg.runtimes.base import Runtime
@@ -158,27 +158,35 @@ def _bytes(values: Any) -> int:
 def write_graphs(
     name: str, sizes: Sequence[Size], formats: Sequence[str], folder: Path
 ) -> list[Path]:
-    """Write a network's graphs, those of a fixed size once for each; return their bundles.
+    """Write a network's graphs, those of a fixed size once for each; return all of its bundles.
 
-    What is there already stays; a format that cannot be written here is left out and named.
+    What is in the folder already stays; a format that cannot be written here is named and left out.
     """
-    source = folder / name
-    if not source.exists():
+    weights = folder / name
+    if not weights.exists():
         untrained(name, folder, ["torch"])
-    bundle, found = open_model(source), [source]
-    for form in (FORMATS[one] for one in formats):
-        for size in sizes if form.fixed_size else (sizes[0],):
-            suffix = f"-{size[0]}x{size[1]}" if form.fixed_size else ""
-            out = folder / f"{name}-{form.name}{suffix}"
-            if not out.exists():
-                try:
-                    images = proof_images(bundle.metadata, None)
-                    export(bundle, out, [form.name], images=images, size=size)
-                except InputError as error:
-                    print(f"left out: {error}")
-                    break
-            found.append(out)
-    return found
+    bundle, possible = open_model(weights), []
+    for one in formats:
+        try:
+            choose_formats([one])
+            possible.append(FORMATS[one])
+        except InputError as error:
+            print(f"left out: {error}")
+    # Those of any size together: the network is traced once for all.
+    wanted = [([form.name for form in possible if not form.fixed_size], sizes[0], "")]
+    wanted += [
+        ([form.name], size, f"-{size[0]}x{size[1]}")
+        for form in possible
+        if form.fixed_size
+        for size in sizes
+    ]
+    for names, size, suffix in wanted:
+        out = folder / f"{'-'.join([name, *names])}{suffix}"
+        if names and not out.exists():
+            export(
+                bundle, out, names, images=proof_images(bundle.metadata, None, count=1), size=size
+            )
+    return [weights, *sorted(folder.glob(f"{name}-*"))]
 
 
 def open_engines(
