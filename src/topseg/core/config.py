@@ -7,6 +7,7 @@ help. An override on the command line means exactly what the same key means in t
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +17,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from topseg.core.choice import PROBLEM, NamedSection, choices_in
 from topseg.core.errors import InputError, did_you_mean
+from topseg.core.yaml_reader import MAX_DEPTH, parse_yaml, read_text_of
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 BESIDE = {"beside": True}
 """Metadata of a field that holds a section whose keys stand beside those of its own section."""
+MAX_BASES = 64
+"""Files that one file may inherit from, directly and indirectly."""
 Tree = dict[str, Any]
 T = TypeVar("T")
 
@@ -28,19 +32,10 @@ def read_yaml(path: Path) -> Tree:
     """Read one YAML file whose top is a mapping.
 
     Raises:
-        InputError: The file is missing, is not YAML, repeats a key, or its top is no mapping.
+        InputError: The file is missing, is not YAML, is beyond the limits of ``yaml_reader``,
+            repeats a key, or its top is no mapping.
     """
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueKeyLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise InputError(f"{path}:{line} not valid YAML: {problem}") from None
+    tree = parse_yaml(read_text_of(path), str(path))
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -48,9 +43,7 @@ def read_yaml(path: Path) -> Tree:
     return tree
 
 
-def read_inherited(
-    path: Path, anchor: Callable[[Tree, Path], Tree], _children: tuple[Path, ...] = ()
-) -> Tree:
+def read_inherited(path: Path, anchor: Callable[[Tree, Path], Tree]) -> Tree:
     """Read a YAML file on top of the files that its ``base:`` names (relative to itself).
 
     Mappings are merged key by key, everything else (lists too) is replaced by the child.
@@ -60,11 +53,27 @@ def read_inherited(
         anchor: Makes the relative paths in one file's tree absolute, given that file's path.
 
     Raises:
-        InputError: A file cannot be read, or the bases form a circle.
+        InputError: A file cannot be read, the bases form a circle, or there are too many.
     """
-    path = path.resolve()
-    if path in _children:
+    return _inherited(path, anchor, (), [])
+
+
+def _inherited(
+    path: Path,
+    anchor: Callable[[Tree, Path], Tree],
+    children: tuple[Path, ...],
+    read: list[Path],
+) -> Tree:
+    """Read a file and its bases; count every reading, also of the same file again."""
+    try:
+        path = path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"base: '{path}' is no path ({error})") from None
+    if path in children:
         raise InputError(f"{path}: base: the files inherit from each other in a circle")
+    read.append(path)
+    if len(read) > MAX_BASES:
+        raise InputError(f"{read[0]}: base: more than {MAX_BASES} files; inherit from fewer")
     tree = read_yaml(path)
     bases = tree.pop("base", None) or []
     if isinstance(bases, str):
@@ -73,7 +82,7 @@ def read_inherited(
         raise InputError(f"{path}: base: got {bases!r}, expected a file name or a list of them")
     merged: Tree = {}
     for base in bases:
-        below = read_inherited(path.parent / base, anchor, (*_children, path))
+        below = _inherited(path.parent / Path(base).expanduser(), anchor, (*children, path), read)
         merged = merge(merged, below)
     return merge(merged, anchor(tree, path))
 
@@ -102,10 +111,9 @@ def parse_override(assignment: str, *, texts: bool = False) -> Tree:
     dotted, equals, text = assignment.partition("=")
     if not equals or not all(dotted.split(".")):
         raise InputError(f"override '{assignment}': expected key=value, such as train.steps=500")
-    try:
-        value = yaml.load(text, Loader=_TextLoader if texts else _UniqueKeyLoader)
-    except yaml.YAMLError:
-        raise InputError(f"override '{assignment}': the value is not valid YAML") from None
+    if dotted.count(".") >= MAX_DEPTH:
+        raise InputError(f"override '{dotted[:40]}...': no setting is so deep")
+    value = parse_yaml(text, f"override '{assignment}'", texts=texts)
     for key in reversed(dotted.split(".")):
         value = {key: value}
     tree: Tree = value
@@ -242,7 +250,7 @@ def _explain(cls: type, problem: Any) -> str:
         return f"{where}: unknown key{did_you_mean(str(problem['loc'][-1]), known)}"
     if kind == "missing":
         return f"{where}: {_EXPECTED[kind]}, none was given"
-    got = f"got {problem['input']!r}, " if not isinstance(problem["input"], dict) else ""
+    got = "" if isinstance(problem["input"], dict) else f"got {_shown(problem['input'])}, "
     if kind == "literal_error":
         return f"{where}: {got}expected {context['expected']}"
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
@@ -255,7 +263,26 @@ def _explain(cls: type, problem: Any) -> str:
         return str(context["error"])
     if kind == "too_short" and isinstance(problem["input"], list | tuple) and problem["input"]:
         return ""  # pydantic's echo of the errors inside the list
-    return f"{where}: {got}expected {_EXPECTED.get(kind, _lower(problem['msg']))}"
+    expected = _EXPECTED.get(kind) or _lower(problem["msg"])
+    return f"{where}: {got}expected {expected}{_hint(kind, problem['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """Show what was got, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _hint(kind: str, value: Any) -> str:
+    """Return how YAML reads what was written, where that is a surprise."""
+    if kind == "string_type" and isinstance(value, bool):
+        return "; YAML reads the words yes, no, on and off as true and false: quote them, as 'no'"
+    if kind == "string_type" and isinstance(value, int | float):
+        return f"; quote it, as '{value}'"
+    if kind == "int_parsing" and isinstance(value, str) and re.fullmatch(r"\d+:\d+", value):
+        first, _, second = value.partition(":")
+        return f"; YAML wants a space after the colon: {first}: {second}"
+    return ""
 
 
 def _lower(message: str) -> str:
@@ -287,30 +314,6 @@ def _dataclasses_in(annotation: Any) -> list[Any]:
         return [annotation]
     arguments = getattr(annotation, "__args__", ()) or ()
     return [found for argument in arguments for found in _dataclasses_in(argument)]
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice instead of keeping the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-class _TextLoader(_UniqueKeyLoader):
-    """Leaves every scalar a text but null."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name and kind of attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 class _Dumper(yaml.SafeDumper):

@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from topseg.core.config import Tree, override, parse_override, to_tree
+from topseg.core.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +47,14 @@ def anchor(cls: type, tree: Mapping[str, Any], folder: Path) -> Tree:
     """
 
     def absolute(text: str, kind: Anchor) -> str:
-        given = Path(text).expanduser()
-        is_path = "/" in text or text.startswith("~") or given.is_absolute()
-        if kind.model and not is_path and not (folder / given).exists():
-            return text
-        return str((folder / given).resolve())
+        try:
+            given = Path(text).expanduser()
+            is_path = "/" in text or text.startswith("~") or given.is_absolute()
+            if kind.model and not is_path and not (folder / given).exists():
+                return text
+            return str((folder / given).resolve())
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"{text!r} is no path ({error})") from None
 
     found: Tree = _mapped(cls, dict(tree), absolute, None)
     return found
