@@ -295,3 +295,53 @@ def test_page_keeps_graphs_where_there_are_keys(connect: Connect) -> None:
     client = connect(page=True, api_keys=("long-enough",))
     assert client.get("/").status_code == 200
     assert client.get("/models/fake/metadata.json").json()["graphs"] == {}
+
+
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/models/fake", "/metrics", "/docs", "/no"])
+def test_head_is_get_without_the_body(client: Any, path: str) -> None:
+    got, head = client.get(path), client.head(path)
+    assert head.status_code == got.status_code
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.content == b""
+    assert int(head.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/segment", "POST"),
+        ("GET", "/segment", "POST"),
+        ("GET", "/v2/models/fake/infer", "POST"),
+        ("POST", "/v2/health/live", "GET, HEAD"),
+        ("DELETE", "/nowhere", "GET, HEAD"),
+    ],
+)
+def test_other_methods_are_told_which_are_allowed(
+    client: Any, method: str, path: str, allow: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+    assert "see /docs" in answer.json()["error"]
+
+
+def test_long_words_are_not_repeated(client: Any, png: bytes) -> None:
+    for path in (f"/segment?model={'a' * 5000}", f"/v2/models/{'a' * 5000}", f"/{'a' * 5000}"):
+        answer = client.post(path, content=png) if "?" in path else client.get(path)
+        assert answer.status_code == 404
+        assert len(answer.json()["error"]) < 400
+
+
+def test_what_is_unpacked_and_answered_counts_as_held(connect: Connect, png: bytes) -> None:
+    client = connect(max_held_bytes=100_000)
+    packed = gzip.compress(png + bytes(200_000))
+    answer = client.post("/segment", content=packed, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 256, 256, 3], "data": []}
+    size = 256 * 256 * 3
+    tensor["parameters"] = {"binary_data_size": size}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    length = {"Inference-Header-Content-Length": str(len(head))}
+    client = connect(max_held_bytes=size + 10_000)
+    answer = client.post("/v2/models/fake/infer", content=head + bytes(size), headers=length)
+    assert answer.status_code == 503  # the masks as text are as large again
+    assert "topseg_body_bytes 0.0" in client.get("/metrics").text

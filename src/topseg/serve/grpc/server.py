@@ -60,7 +60,7 @@ async def start_rpc(
     Raises:
         InputError: The address cannot be listened on.
     """
-    config = service.config
+    config, answers = service.config, Calls(service)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", config.max_request_bytes),
@@ -72,9 +72,8 @@ async def start_rpc(
             ("grpc.http2.bdp_probe", 0),  # windows stay small: a call waits unread, not in memory
             ("grpc.so_reuseport", 0),
         ],
-        maximum_concurrent_rpcs=config.max_connections,
+        maximum_concurrent_rpcs=2 * answers.places + config.max_connections,
     )
-    answers = Calls(service)
     handlers: dict[str, Any] = {
         name: grpc.stream_unary_rpc_method_handler(
             answers.handler(name), None, response.SerializeToString
@@ -101,6 +100,9 @@ class Calls:
 
     To the library the calls are streams of requests (of one request, as clients send), so that a
     call's key is checked and its place in memory found before its message is received.
+
+    Attributes:
+        places: Calls that may still begin; those about health need none.
     """
 
     def __init__(self, service: Service) -> None:
@@ -108,7 +110,7 @@ class Calls:
         self._service = service
         self._keys = Keys(service.config.api_keys)
         config = service.config
-        self._places = len(service.models) * (config.queue + config.worker_count) + 16
+        self.places = len(service.models) * (config.queue + config.worker_count) + 16
         self._readers = asyncio.Semaphore(
             max(1, config.max_held_bytes // config.max_request_bytes // 4)
         )
@@ -154,7 +156,7 @@ class Calls:
                 refusal = Refusal(500, "internal error; the log has more", reason="fault")
             finally:
                 body, request = b"", None
-                self._places += placed
+                self.places += placed
                 status = refusal.status if refusal else status
                 seconds = time.perf_counter() - start
                 self._service.metrics.count(f"grpc {name}", status, refusal, seconds)
@@ -165,9 +167,9 @@ class Calls:
 
     def _take_place(self) -> None:
         """Take one of the places of calls that are not about health."""
-        if self._places == 0:
+        if self.places == 0:
             raise Refusal(503, "busy: too many calls; try again", reason="calls", retry_after=1)
-        self._places -= 1
+        self.places -= 1
 
     async def _read(self, context: Any) -> bytes:
         """Receive a call's message, within the limit of time; few at once, for memory's sake."""

@@ -202,6 +202,8 @@ class Connection(H11Protocol):
             raise h11.RemoteProtocolError("a number is too long") from None
         if isinstance(event, h11.Request):
             self._chunks = self._received = 0
+            if sum(len(name) + len(value) for name, value in event.headers) > HEAD_BYTES:
+                raise h11.RemoteProtocolError("the head is too long")
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_start
             self._received += len(event.data)
