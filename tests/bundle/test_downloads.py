@@ -16,6 +16,7 @@ from topseg.bundle.bundle import read_bundle
 from topseg.bundle.downloads import fetch
 from topseg.bundle.published import PUBLISHED
 from topseg.core.errors import InputError
+from topseg.core.locks import hold
 from topseg.inference import hub
 from topseg.inference.hub import find_weights, open_model
 from topseg.interop import write_weights
@@ -198,3 +199,53 @@ def test_offline_by_the_environment(published: Server, monkeypatch: pytest.Monke
 def test_misspelt_name_suggests() -> None:
     with pytest.raises(InputError, match="did you mean 'topformer-tiny-ade20k'"):
         open_model("topformer-tiny-ade")
+
+
+class _Odd(http.server.BaseHTTPRequestHandler):
+    """Sends headers that say something else than what is sent, by the path asked for."""
+
+    def do_GET(self) -> None:
+        if self.path == "/length":
+            self.send_response(200)
+            self.send_header("Content-Length", "abc")
+            self.end_headers()
+            return
+        self.send_response(206)
+        self.send_header("Content-Range", self.path.removeprefix("/").replace("_", " "))
+        self.send_header("Content-Length", str(len(DATA)))
+        self.end_headers()
+        self.wfile.write(DATA)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["length", f"bytes_0-{len(DATA) - 1}/{len(DATA)}", "bytes_x-1/2", f"bytes_4-{len(DATA)}/9"],
+)
+def test_bytes_of_another_place_are_not_kept(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "m.part").write_bytes(DATA[:4])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Odd) as odd:
+        odd.daemon_threads = True
+        thread = threading.Thread(target=odd.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        with pytest.raises(InputError, match="cannot be downloaded"):
+            fetch(f"http://127.0.0.1:{odd.server_address[1]}/{path}", tmp_path / "m")
+        odd.shutdown()
+        thread.join()
+    assert not (tmp_path / "m").exists()
+
+
+def test_two_downloads_of_one_file(server: Server, tmp_path: Path) -> None:
+    with (
+        hold(tmp_path / ".m.lock", "", print),
+        pytest.raises(InputError, match="in use by another process"),
+    ):
+        fetch(server.url, tmp_path / "m")
+    assert not server.seen
+    assert fetch(server.url, tmp_path / "m").read_bytes() == DATA

@@ -286,3 +286,80 @@ def test_a_name_that_is_not_utf_8(tmp_path: Path, photo: NDArray[np.uint8]) -> N
         strips = [np.zeros(raster.size, np.uint8)]
         write_mask(tmp_path / f"{name}_mask.tif", strips, raster.size, labels, raster.place())
     assert read_image(tmp_path / f"{name}_mask.tif").shape == (96, 130, 3)
+
+
+def _vrt(*bands: str) -> str:
+    inside = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{i}"><ColorInterp>{color}</ColorInterp>'
+        f"<SimpleSource>{source}<SourceBand>{i}</SourceBand></SimpleSource></VRTRasterBand>"
+        for i, (color, source) in enumerate(
+            zip(("Red", "Green", "Blue"), bands, strict=True), start=1
+        )
+    )
+    return f'<VRTDataset rasterXSize="130" rasterYSize="96">{inside}</VRTDataset>'
+
+
+def _part(name: str, relative: int = 1) -> str:
+    return f'<SourceFilename relativeToVRT="{relative}">{name}</SourceFilename>'
+
+
+def test_vrt_of_files(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    write(tmp_path / "a.tif", photo)
+    (tmp_path / "whole.vrt").write_text(_vrt(*[_part("a.tif")] * 3))
+    with open_raster(tmp_path / "whole.vrt", 3) as raster:
+        assert np.array_equal(raster.read_rows(0, 96)[0], photo)
+
+
+WMS = """<GDAL_WMS><Service name="TMS"><ServerUrl>http://127.0.0.1:9/${z}</ServerUrl></Service>
+<DataWindow><UpperLeftX>0</UpperLeftX></DataWindow><BandsCount>3</BandsCount></GDAL_WMS>"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("vrt.tif", _vrt(*[_part("a.tif")] * 3)),
+        ("wms.tif", WMS),
+        ("wms.vrt", WMS),
+        ("far.vrt", _vrt(*[_part("/vsicurl/http://127.0.0.1:9/a.tif", 0)] * 3)),
+        ("zip.vrt", _vrt(*[_part("/vsizip/a.zip/a.tif", 0)] * 3)),
+        ("nested.vrt", _vrt(*[_part("wms.tif")] * 3)),
+        ("raw.vrt", _vrt(*[_part("a.tif")] * 3).replace('band="1"', 'subClass="X" band="1"')),
+        ("bomb.vrt", '<!DOCTYPE a [<!ENTITY b "c">]><VRTDataset>&b;</VRTDataset>'),
+        ("empty.tif", ""),
+    ],
+)
+def test_nothing_but_files_is_opened(
+    name: str, text: str, tmp_path: Path, photo: NDArray[np.uint8]
+) -> None:
+    write(tmp_path / "a.tif", photo)
+    (tmp_path / "wms.tif").write_text(WMS)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=name), open_raster(tmp_path / name, 3):
+        pass
+
+
+@pytest.mark.parametrize("name", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif"])
+def test_addresses_are_no_files(name: str) -> None:
+    with pytest.raises(InputError, match="no such file"), open_raster(Path(name), 3):
+        pass
+
+
+def test_names_that_are_no_utf8(tmp_path: Path, photo: NDArray[np.uint8], labels: LabelSet) -> None:
+    import os
+
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    os.rename(write(tmp_path / "a.tif", photo), folder / os.fsdecode(b"\xe9.tif"))
+    with open_raster(folder / os.fsdecode(b"\xe9.tif"), 3) as raster:
+        assert np.array_equal(raster.read_rows(0, 96)[0], photo)
+        mask = np.ones(raster.size, np.uint8)
+        out = folder / os.fsdecode(b"m\xe9.tif")
+        write_mask(out, [mask], raster.size, labels, raster.place())
+    assert [path.name for path in folder.glob("m*")] == [out.name]
+    os.rename(out, tmp_path / "m.tif")
+    with rasterio.open(tmp_path / "m.tif") as file:
+        assert np.array_equal(file.read(1), mask)
+        assert file.crs == "EPSG:32633"

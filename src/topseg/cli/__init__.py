@@ -1,7 +1,7 @@
 """The command line: one function for each command, which parses, delegates and prints.
 
-Exit codes: 0 done, 2 for anything the user can mend (one clear line, no traceback), 3 from predict
-where some images could not be read and all others are done, 130 after Ctrl-C, 143 after SIGTERM, 1
+Exit codes: 0 done, 2 for anything the user can mend (one clear line, no traceback), 3 where some
+images or videos could not be read and all others are done, 130 after Ctrl-C, 143 after SIGTERM, 1
 for a fault of topseg's own.
 """
 
@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from topseg.cli import data, evaluate, models, predict, serve, train
 from topseg.cli.app import Flag, app
 from topseg.cli.terminal import warn
-from topseg.core.errors import InputError
+from topseg.core.errors import InputError, UnreadableError
 
 # Importing the commands registers them.
 __all__ = ["data", "evaluate", "main", "models", "predict", "serve", "train"]
@@ -85,6 +85,8 @@ def _run(application: App, words: Sequence[str]) -> int:
 
 
 def _explain(error: Exception) -> int:
+    if isinstance(error, UnreadableError):
+        return _fail(str(error), 3)
     if isinstance(error, InputError | CycloptsError):
         return _fail(str(error), 2)
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:

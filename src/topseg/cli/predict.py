@@ -57,13 +57,7 @@ def predict(
     import functools
     import shlex
 
-    from topseg.inference.bulk import (
-        Executor,
-        Threads,
-        UnreadableError,
-        parse_shard,
-        predict_files,
-    )
+    from topseg.inference.bulk import Executor, Threads, parse_shard, predict_files
     from topseg.inference.hub import load, load_workers
     from topseg.media.drawing import legend_text
     from topseg.media.video import is_video
@@ -99,22 +93,18 @@ def predict(
                     progress=progress,
                 )
             chosen = Threads(predictors)
-        try:
-            with show_progress("predict") as progress:
-                found = predict_files(
-                    chosen,
-                    images,
-                    out,
-                    overlay=overlay,
-                    color=color,
-                    probability=probability,
-                    probabilities=probabilities,
-                    shard=part,
-                    progress=progress,
-                )
-        except UnreadableError as error:
-            warn(error)
-            return 3
+        with show_progress("predict") as progress:
+            found = predict_files(
+                chosen,
+                images,
+                out,
+                overlay=overlay,
+                color=color,
+                probability=probability,
+                probabilities=probabilities,
+                shard=part,
+                progress=progress,
+            )
     if found.before or shard != "1/1":
         say(f"{found.images} images, {found.before} of them done before and unchanged")
     if found.images:
@@ -150,7 +140,6 @@ def video(
         device: Where to run.
         threads: CPU threads; all cores if not given.
     """
-    from topseg.inference.bulk import UnreadableError
     from topseg.inference.hub import load
     from topseg.inference.video import predict_videos
     from topseg.media.drawing import legend_text
@@ -165,13 +154,9 @@ def video(
             threads=threads or os.cpu_count() or 1,
             progress=progress,
         )
-    try:
-        shares, code = predict_videos(
-            predictor, videos, out, every=every, smooth=smooth, masks=masks, report=warn
-        )
-    except UnreadableError as error:
-        warn(error)
-        return 3
+    shares, code = predict_videos(
+        predictor, videos, out, every=every, smooth=smooth, masks=masks, report=warn
+    )
     say(legend_text(shares))
     return code
 

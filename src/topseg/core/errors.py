@@ -14,6 +14,10 @@ class InputError(ValueError):
     """Something given by the user cannot be used; the message carries the remedy."""
 
 
+class UnreadableError(InputError):
+    """Some inputs could not be read, and all the others are done (exit code 3)."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the nearest known word.
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 from topseg.core.errors import InputError
 
+_LONGEST_NAME = 255  # bytes of a file's name, on every usual file system
 _KNOWN = (
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .gif "
     ".heic .heif"
@@ -39,7 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{short_name(path.name)}.", dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise InputError(
@@ -58,6 +60,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def short_name(name: str) -> str:
+    """Return a name that a temporary may begin with: the file's own where that is fit for it.
+
+    A temporary's is 10 characters longer, and has to be UTF-8 for libraries that write it.
+    """
+    data = os.fsencode(name)
+    if len(data) <= _LONGEST_NAME - 10 and name.isprintable():
+        with contextlib.suppress(UnicodeEncodeError):
+            name.encode()
+            return name
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def temporary_of(name: str) -> str | None:
@@ -167,6 +182,27 @@ def walk(folder: Path, report: Callable[[str], None]) -> Iterator[Path]:
             path = Path(place, name)
             if not name.startswith(".") and path.is_file():
                 yield path
+
+
+def check_regular(path: Path) -> None:
+    """Check that a path is a file with an end: no folder, device or pipe.
+
+    Raises:
+        InputError: It is something else, or there is nothing.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            os.scandir(path).close()  # a folder that may not be read is told as such
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except ValueError:  # a NUL in the name
+        raise InputError(f"{str(path)!r}: not a name that a file can have") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+        raise InputError(f"{path}: cannot be read as a file; it is {what}")
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from topseg.core.errors import InputError
 
@@ -40,16 +40,7 @@ def hold(path: Path, busy: str, warn: Callable[[str], None]) -> Iterator[None]:
             f"{path.parent}: cannot write here ({error.strerror}); choose another folder"
         ) from None
     with file:
-        try:
-            _lock(file)
-        except OSError as error:
-            if error.errno in _BUSY:
-                raise InputError(f"{path.parent}: in use by {_owner(file)}; {busy}") from None
-            warn(
-                f"{path.parent}: this file system has no locks ({error.strerror}); see to it that "
-                "only one process works here"
-            )
-        else:
+        if take(file, path.parent, busy, warn):
             with contextlib.suppress(OSError):  # a full disk does not matter here
                 file.truncate(0)
                 file.write(f"{os.getpid()}\n")
@@ -61,21 +52,72 @@ def hold(path: Path, busy: str, warn: Callable[[str], None]) -> Iterator[None]:
             _held.discard(file.fileno())
 
 
-def _owner(file: IO[str]) -> str:
+@contextlib.contextmanager
+def hold_folder(folder: Path, busy: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock on a folder itself while the block runs; arguments and errors as for ``hold``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if sys.platform == "win32":  # folders cannot be opened there
+            yield
+            return
+        raise InputError(
+            f"{folder}: cannot write here ({error.strerror}); choose another folder"
+        ) from None
+    try:
+        take(descriptor, folder, busy, warn)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take(file: IO[Any] | int, folder: Path, busy: str, warn: Callable[[str], None]) -> bool:
+    """Lock an open file until it is closed.
+
+    Args:
+        file: The file, or its descriptor.
+        folder: What is said to be in use.
+        busy: What to do where another process holds it, put at the end of the message.
+        warn: Told of a file system that has no locks.
+
+    Returns:
+        Whether the file system has locks.
+
+    Raises:
+        InputError: Another process holds it.
+    """
+    try:
+        _lock(file)
+    except OSError as error:
+        if error.errno in _BUSY:
+            raise InputError(f"{folder}: in use by {_owner(file)}; {busy}") from None
+        warn(
+            f"{folder}: this file system has no locks ({error.strerror}); see to it that only one "
+            "process works here"
+        )
+        return False
+    return True
+
+
+def _owner(file: IO[Any] | int) -> str:
     """Return the words for the process that holds a lock."""
+    if isinstance(file, int):
+        return "another process"
     with contextlib.suppress(OSError, ValueError):  # Windows lets nobody read a locked file
         file.seek(0)
         return f"another process ({int(file.read(20))})"
     return "another process"
 
 
-def _lock(file: IO[str]) -> None:
+def _lock(file: IO[Any] | int) -> None:
     """Lock a file or raise OSError; closing it unlocks it."""
     if sys.platform == "win32":
         import msvcrt
 
-        file.seek(1 << 20)  # beyond the text, which others may read
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        descriptor = file if isinstance(file, int) else file.fileno()
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # beyond the text, which others may read
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
 

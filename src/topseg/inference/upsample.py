@@ -67,7 +67,7 @@ def upsample_argmax(
 def upsample_argmax_probability(
     logits: Floats, size: Size, threads: int = 1, *, implementation: str | None = None
 ) -> tuple[Mask, Floats]:
-    """Give the best class a pixel, as ``upsample_argmax`` does, and its softmax probability.
+    """Return the best class a pixel, as ``upsample_argmax`` does, and its softmax probability.
 
     The probability costs several times the mask: all classes that are not far below the best take
     part in its denominator.

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.core.errors import InputError
+from topseg.core.errors import InputError, UnreadableError
 from topseg.core.files import atomic_path
 from topseg.core.stop import StopSignal
-from topseg.inference.bulk import UnreadableError
 from topseg.inference.predictor import Predictor
 from topseg.inference.tta import Logits
 from topseg.media import drawing
@@ -140,6 +139,10 @@ def predict_videos(
                 raise InputError(f"{state.source}: {state.fault}; {have}")
         except InputError as error:
             failures.append(str(error))
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:  # one video never ends a run
+            failures.append(f"{state.source}: {type(error).__name__}: {error}")
         pixels += state.pixels
         if code := state.code:
             break
@@ -157,7 +160,7 @@ def _predict(
     report: Callable[[VideoReport], None] | None,
     interval: float,
 ) -> Path:
-    """Do one video and give its file."""
+    """Write the overlay of one video, and return its path."""
     reader = VideoReader(source)
     path = stem.with_name(f"{stem.name}_overlay{_SUFFIXES[container_for(reader)]}")
     comment = f"topseg overlay, {state.settings or 'every frame'}"
@@ -276,7 +279,11 @@ def _blend(past: Logits | None, logits: Logits, smooth: float) -> Logits:
 
 
 def _stems(sources: Sequence[str], out: Path) -> dict[str, Path]:
-    """Give each video its outputs' path without what comes at the end; refuse collisions."""
+    """Return each video's output path without its ending.
+
+    Raises:
+        InputError: Two videos would have the same, or one would be overwritten.
+    """
     stems: dict[str, Path] = {}
     owners: dict[Path, str] = {}
     for source in dict.fromkeys(sources):

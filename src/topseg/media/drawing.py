@@ -142,7 +142,7 @@ def picture_jpeg(picture: Picture, quality: int = 90) -> bytes:
 
 
 def legend_text(found: Sequence[Share]) -> str:
-    """Give the classes found as lines of share and name, the largest first."""
+    """Return the classes found as lines of share and name, the largest first."""
     return "\n".join(f"{100 * item.share:6.2f} %  {item.name}" for item in found)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
+from topseg.core.files import check_regular
 from topseg.core.geometry import Size
 from topseg.media.tiff import Tiff, is_tiff, read_tiff, read_tiff_size, upright
 
@@ -83,6 +84,7 @@ def read_size(path: str | Path) -> Size:
     if path.suffix.lower() == ".npy":
         shape = read_array(path, mmap_mode="r").shape
         return shape[0], shape[1]
+    check_regular(path)
     with contextlib.suppress(OSError), path.open("rb") as file:
         if is_tiff(file.read(4)):
             return read_tiff_size(path)
@@ -90,8 +92,6 @@ def read_size(path: str | Path) -> Size:
         with PIL.Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not readable as an image ({error})") from None
     return (width, height) if turned else (height, width)
@@ -135,10 +135,9 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         InputError: It is missing, empty or not readable.
     """
+    check_regular(path)
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not data:
@@ -234,11 +233,10 @@ def read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
     Raises:
         InputError: No such file, or no array of two or three axes.
     """
+    check_regular(path)
     try:
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a header may be anything, sizes beyond memory among them
         raise InputError(f"{path}: not readable as a NumPy array ({error})") from None
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(f"{path}: got shape {np.shape(array)}, expected (height, width, channels)")

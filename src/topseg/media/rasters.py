@@ -1,15 +1,20 @@
 """Rasters: images too large for memory, read row by row; masks written as GeoTIFF.
 
-GDAL (by rasterio) opens what it knows, GeoTIFF above all, and decodes no more than the rows asked
-for. A mask keeps what places its image on Earth: the reference system with the transform, ground
-control points, or rational polynomials.
+GDAL (by rasterio) decodes no more than the rows asked for. It would also open whatever a file's
+content names, other machines' addresses among them; so it may use a few drivers only, and a VRT
+counts only by its name and where all its parts are plain files of those drivers. A mask keeps what
+places its image on Earth: the reference system with the transform, ground control points, or
+rational polynomials.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import tempfile
 import warnings
+import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +28,43 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from topseg.core.errors import InputError
-from topseg.core.files import atomic_path
+from topseg.core.files import atomic_path, check_regular
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet, Mask
 from topseg.media.images import Image, check_pixels, read_orientation
 from topseg.media.tiff import check_tiff
 
 _BLOCK: Final = 512
+_LARGEST_VRT: Final = 64 * 2**20
+# fmt: off
+_VRT_TAGS: Final = frozenset(
+    {
+        "VRTDataset", "SRS", "GeoTransform", "GCPList", "GCP", "Metadata", "MDI", "VRTRasterBand",
+        "ColorInterp", "NoDataValue", "HideNoDataValue", "Description", "UnitType", "Offset",
+        "Scale", "ColorTable", "Entry", "CategoryNames", "Category", "MaskBand", "SimpleSource",
+        "ComplexSource", "SourceFilename", "SourceBand", "SourceProperties", "SrcRect", "DstRect",
+        "NODATA", "ScaleOffset", "ScaleRatio", "LUT", "UseMaskBand", "BlockXSize", "BlockYSize"
+    }
+)
+# fmt: on
 _CHUNK: Final = 64
 """Rows whose values are brought to bytes at a time: float copies of more would be large."""
+_SIGNATURES: Final = {
+    rb"II\*\0|MM\0\*|II\+\0|MM\0\+": "GTiff",
+    rb"\x89PNG\r\n": "PNG",
+    rb"\xff\xd8\xff": "JPEG",
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "JP2OpenJPEG",
+    rb"BM": "BMP",
+    rb"GIF8": "GIF",
+    rb"RIFF....WEBP": "WEBP",
+    rb"P[456]\s": "PNM",
+    rb"EHFA_HEADER_TAG": "HFA",
+}
+"""How a file begins -> the only driver that may open it: formats that hold their pixels."""
 _GDAL: Final = {
+    # Not even by a way that nobody thought of.
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_CACHEMAX": 128 * 2**20,  # GDAL's default is a share of the machine's memory
     # Errors instead of grey (JPEG) or noise (PNG) for the missing rest of a file.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
@@ -135,16 +167,24 @@ def open_raster(path: Path, channels: int, scale: float | None = None) -> Iterat
     guessed.
 
     Args:
-        path: Any image that GDAL opens: GeoTIFF, PNG, JPEG, JPEG 2000, a VRT of many files ...
+        path: GeoTIFF, PNG, JPEG, JPEG 2000, BMP, GIF, WebP, PNM or Erdas Imagine; or a ``.vrt``
+            that puts several such files together.
         channels: C, what the model takes.
         scale: Factor from 16-bit or float values to 0..255; 8-bit images are never scaled.
 
     Raises:
-        InputError: Not an image, bands that the model cannot take, or an image to be turned.
+        InputError: Not an image, bands that the model cannot take, an image to be turned, or a VRT
+            with parts that are no plain files.
     """
-    with _gdal(), _spelled(path) as address:
+    check_regular(path)
+    with _gdal(), _plain_name(path) as name:
+        if path.suffix.lower() == ".vrt":
+            _check_parts(path)
+            driver = "VRT"
+        else:
+            driver = _driver_of(path)
         try:
-            source = rasterio.open(address)
+            source = rasterio.open(name, driver=driver)
         except RasterioError as error:
             raise InputError(f"{path}: not readable as an image ({error})") from None
         with source:
@@ -195,8 +235,8 @@ def write_mask(
     with (
         _gdal(),
         atomic_path(path) as temporary,
-        _spelled(temporary) as address,
-        rasterio.open(address, "w", **profile, **place) as file,
+        _plain_folder(temporary) as name,
+        rasterio.open(name, "w", **profile, **place) as file,
     ):
         if labels.dtype == np.uint8:
             file.write_colormap(1, dict(enumerate(labels.palette)))
@@ -215,17 +255,98 @@ def _gdal() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _spelled(path: Path) -> Iterator[Path]:
-    """Return a path that GDAL can take: one whose name is no UTF-8 by a link to it."""
+def _plain_name(path: Path) -> Iterator[str]:
+    """Yield a name of a file that GDAL takes for a file: absolute, no address, UTF-8.
+
+    A file whose name is no UTF-8 goes by a link; what lies beside it is not found then.
+    """
+    name = os.path.abspath(path)
+    if name.startswith("/vsi"):
+        raise InputError(f"{path}: a path of GDAL's own, expected a file")
+    if _is_utf8(name):
+        yield name
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"image{path.suffix if _is_utf8(path.suffix) else ''}"
+        link.symlink_to(name)
+        yield str(link)
+
+
+@contextlib.contextmanager
+def _plain_folder(path: Path) -> Iterator[str]:
+    """Yield a name of a file to be written, by a link to its folder where that is no UTF-8."""
+    name = os.path.abspath(path)
+    if _is_utf8(name):
+        yield name
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "folder"
+        link.symlink_to(Path(name).parent, target_is_directory=True)
+        yield str(link / path.name)
+
+
+def _driver_of(path: Path) -> str:
+    """Return the driver for a file by its first bytes, whatever its name is.
+
+    Raises:
+        InputError: It begins as no format does that may be opened.
+    """
     try:
-        str(path).encode()
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    for signature, driver in _SIGNATURES.items():
+        if re.match(signature, start, re.DOTALL):
+            return driver
+    raise InputError(
+        f"{path}: not readable as an image; expected GeoTIFF, PNG, JPEG, JPEG 2000, BMP, GIF, "
+        "WebP, PNM, Erdas Imagine or a file NAME.vrt"
+    )
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
     except UnicodeEncodeError:
-        with tempfile.TemporaryDirectory() as folder:
-            link = Path(folder) / f"image{path.suffix.encode('ascii', 'ignore').decode()}"
-            link.symlink_to(path.resolve())
-            yield link
-    else:
-        yield path
+        return False
+    return True
+
+
+def _check_parts(path: Path) -> None:
+    """Check that a VRT only puts plain files together.
+
+    Raises:
+        InputError: It is no such VRT.
+    """
+    text = path.read_bytes()
+    if len(text) > _LARGEST_VRT or b"<!" in text.replace(b"<!--", b""):
+        raise InputError(f"{path}: not readable as a VRT (too long, or with declarations)")
+    try:
+        root = ET.fromstring(text)
+    except (ET.ParseError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as a VRT ({error})") from None
+    for node in root.iter():
+        # Warped, derived and raw bands, other multidimensional sources: each names parts its way.
+        if node.tag not in _VRT_TAGS or "subClass" in node.attrib:
+            what = node.attrib.get("subClass", node.tag)
+            raise InputError(
+                f"{path}: got a VRT with {str(what)[:80]}, expected bands of SimpleSource or "
+                f"ComplexSource; write it out first: gdal_translate {path} WHOLE.tif"
+            )
+        if node.tag != "SourceFilename":
+            continue
+        given = (node.text or "").strip()
+        base = path.parent if node.get("relativeToVRT") == "1" else Path()
+        part = base / given
+        try:
+            check_regular(part)
+            _driver_of(part)
+        except InputError:
+            raise InputError(
+                f"{path}: its part {given[:200]!r} is no image file on this machine; a VRT's parts "
+                "have to be"
+            ) from None
 
 
 def _is_grey(source: Any) -> bool:

@@ -5,7 +5,7 @@ here, or a cluster) -> outputs (one image's files) -> a line in the manifest.
 """
 
 from topseg.inference.bulk.jobs import Shard, parse_shard
-from topseg.inference.bulk.run import Executor, Summary, UnreadableError, predict_files
+from topseg.inference.bulk.run import Executor, Summary, predict_files
 from topseg.inference.bulk.threads import Threads
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Shard",
     "Summary",
     "Threads",
-    "UnreadableError",
     "parse_shard",
     "predict_files",
 ]

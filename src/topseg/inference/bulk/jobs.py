@@ -48,12 +48,13 @@ class Shard:
     count: int = 1
 
     def holds(self, output: str) -> bool:
-        """Say whether an output is of this part; about as many are of each."""
+        """Return whether an output is of this part; about as many are of each."""
         name = os.fsencode(output.replace(os.sep, "/"))
         return zlib.crc32(name) % self.count == self.index - 1
 
 
 WHOLE = Shard()
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def parse_shard(text: str) -> Shard:
@@ -115,7 +116,7 @@ def _expand(given: Path, out: Path) -> Iterator[Job]:
         if not files:
             raise InputError(f"{given}: no file matches this pattern")
         yield from (_job(file, file.relative_to(root)) for file in files)
-    elif not given.is_file():
+    elif not given.exists():
         raise InputError(f"{given}: no such file or folder")
     elif given.suffix == ".txt":
         try:
@@ -130,8 +131,9 @@ def _expand(given: Path, out: Path) -> Iterator[Job]:
 def _listed(lines: Iterable[bytes], folder: str, name: str) -> Iterator[Job]:
     """Read a list of images: one path a line, relative to a folder."""
     count = 0
-    for line in lines:
-        if b"\0" in line or line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    for number, line in enumerate(lines):
+        # UTF-16, or no text at all; a NUL later on is one wrong name.
+        if number == 0 and (b"\0" in line or line.startswith(_UTF16)):
             raise InputError(f"{name}: cannot be read as a list of files; expected UTF-8 text")
         # A name need not be UTF-8, and a list may begin with a byte order mark.
         path = os.path.expanduser(os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip()))
@@ -164,13 +166,13 @@ def _refuse_collisions(images: dict[str, str], out: Path, kinds: Sequence[str]) 
         for short in kinds
         if long != short and long.endswith(short)
     ]
-    real = functools.lru_cache(os.path.realpath)  # many images share a folder
+    real = functools.lru_cache(_real_path)  # many images share a folder
     folders = {real(out / folder): folder for folder in {os.path.dirname(o) for o in images}}
     for output, image in images.items():
         for long, _, middle in extra:
             if output + middle in images:
                 raise _collision(out / f"{output}{long}", image, images[output + middle])
-        parent, name = os.path.split(os.path.realpath(image) if os.path.islink(image) else image)
+        parent, name = os.path.split(_real_path(image) if os.path.islink(image) else image)
         folder = real(parent)
         if folder in folders:
             for kind in kinds:
@@ -180,6 +182,14 @@ def _refuse_collisions(images: dict[str, str], out: Path, kinds: Sequence[str]) 
                         f"{out / stem}{kind}: would overwrite an image that was given; choose "
                         "another --out"
                     )
+
+
+def _real_path(path: str | Path) -> str:
+    """Resolve links; a path that no file can have (with a NUL in it) stays as it is."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return os.fspath(path)
 
 
 def _collision(target: Path, one: str, other: str) -> InputError:

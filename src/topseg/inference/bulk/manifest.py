@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import IO, Any
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import temporary_of
+from topseg.core.locks import take
 from topseg.inference.bulk.jobs import Job, Shard
 from topseg.inference.predictor import Predictor
 
@@ -32,16 +34,17 @@ by class index)."""
 Stamp = list[int]
 """Size in bytes and time of change in ns."""
 
+_BUSY = "choose another --out, or wait for it; several may share a folder by --shard"
 _PATTERN = "manifest*.jsonl"
 _STALE = 60.0
 """Seconds after which a temporary file is nobody's: writing one takes milliseconds."""
 
 
 def stamp(path: str | Path) -> Stamp | None:
-    """Give what tells whether a file has changed; None where there is none."""
+    """Return what tells whether a file has changed; None where there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL is no file's
         return None
     return [found.st_size, found.st_mtime_ns]
 
@@ -80,7 +83,7 @@ class Manifest:
             shard: Which part of the run.
 
         Raises:
-            InputError: The file cannot be written.
+            InputError: The file cannot be written, or another process writes it.
         """
         name = f"manifest-{shard.index}-of-{shard.count}" if shard.count > 1 else "manifest"
         self.path = out / f"{name}.jsonl"
@@ -89,8 +92,12 @@ class Manifest:
             # Unbuffered: a line is one write at the end of the file, whole or not at all unless
             # the machine stops.
             self._file: IO[bytes] = self.path.open("ab", buffering=0)
-            if _is_torn(self.path):
-                self._file.write(b"\n")
+            with contextlib.ExitStack() as opened:
+                opened.push(self._file)
+                take(self._file, self.path, _BUSY, logging.getLogger("topseg").warning)
+                if _is_torn(self.path):
+                    self._file.write(b"\n")
+                opened.pop_all()
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot write here ({error.strerror}); choose another --out"
@@ -119,7 +126,7 @@ class Manifest:
             raise InputError(f"{self.path}: could not be written ({error.strerror})") from None
 
     def done(self, jobs: Iterable[Job], model: str, kinds: Sequence[str]) -> Iterator[Line]:
-        """Give a line for each job that is done and unchanged.
+        """Return a line for each job that is done and unchanged.
 
         Args:
             jobs: What there is to do.
@@ -128,8 +135,7 @@ class Manifest:
         """
         left = {job.output: job.image for job in jobs}
         for line in _read(self._out):
-            output = line.get("output")
-            written = line.get("written", {})
+            output, written = line["output"], line["written"]
             if (
                 output in left
                 and line.get("model") == model
@@ -145,7 +151,7 @@ def remove_leftovers(out: Path, jobs: Sequence[Job], kinds: Sequence[str]) -> No
     """Remove what a run that was killed has begun to write and not finished."""
     mine = {job.output for job in jobs}
     for folder in {os.path.dirname(output) for output in mine}:
-        with contextlib.suppress(FileNotFoundError), os.scandir(out / folder) as entries:
+        with contextlib.suppress(OSError, ValueError), os.scandir(out / folder) as entries:
             for entry in entries:
                 target = os.path.join(folder, temporary_of(entry.name) or "")
                 if any(target.endswith(k) and target.removesuffix(k) in mine for k in kinds):
@@ -160,12 +166,32 @@ def _remove_stale(entry: os.DirEntry[str]) -> None:
 
 def _read(out: Path) -> Iterator[Line]:
     for path in sorted(out.glob(_PATTERN)):
+        if not path.is_file():
+            continue
         with path.open("rb") as lines:
             for line in lines:
-                with contextlib.suppress(ValueError):  # cut off by a crash, or being written now
+                # Cut off by a crash, being written now, or of another program.
+                with contextlib.suppress(ValueError, RecursionError):
                     found = json.loads(line)
-                    if isinstance(found, dict):
+                    if _is_done(found):
                         yield found
+
+
+def _is_done(line: Any) -> bool:
+    """Check the form of a line: its image is done, and its counts are of classes and add up."""
+    if not isinstance(line, dict) or not isinstance(line.get("output"), str):
+        return False
+    written, pixels = line.get("written"), line.get("pixels")
+    if not isinstance(written, dict) or not isinstance(pixels, dict):
+        return False
+    return all(
+        index.isascii()
+        and index.isdecimal()
+        and len(index) <= 5
+        and type(count) is int
+        and 0 <= count < 1 << 40
+        for index, count in pixels.items()
+    )
 
 
 def _is_torn(path: Path) -> bool:

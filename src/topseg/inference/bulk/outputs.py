@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,10 @@ from topseg.media import drawing
 
 MASK, OVERLAY, COLOR = ".png", "_overlay.jpg", "_color.png"
 PROBABILITY, PROBABILITIES = "_probability.png", "_probabilities.npz"
+
+
+_NO_USE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""Errors of writing that every other image would meet too."""
 
 
 class OutputSpec(NamedTuple):
@@ -46,7 +51,7 @@ def predict_one(predictor: Predictor, job: Job, spec: OutputSpec) -> Line:
         The line for the manifest.
 
     Raises:
-        InputError: An output cannot be written; then no other could be either.
+        InputError: The disk is full or broken: no other image's outputs could be written either.
     """
     about = job._asdict()
     before = stamp(job.image)  # first: what changes while it is read counts as changed
@@ -54,10 +59,15 @@ def predict_one(predictor: Predictor, job: Job, spec: OutputSpec) -> Line:
         keep = PROBABILITY in spec.kinds or PROBABILITIES in spec.kinds
         prediction = predictor(job.image, keep_logits=keep)
         data = {kind: _encode(prediction, kind) for kind in spec.kinds}
+        for kind, content in data.items():
+            write_bytes(spec.out / f"{job.output}{kind}", content)
     except InputError as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, OSError) and cause.errno in _NO_USE:
+            raise
         return about | {"error": str(error)}
-    for kind, content in data.items():
-        write_bytes(spec.out / f"{job.output}{kind}", content)
+    except Exception as error:  # one image never ends a run
+        return about | {"error": f"{job.image!r}: {type(error).__name__}: {error}"}
     count = drawing.count_pixels(prediction.mask, prediction.labels)
     return about | {
         "read": before,

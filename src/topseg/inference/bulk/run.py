@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from topseg.bundle.metadata import Metadata
-from topseg.core.errors import InputError
+from topseg.core.errors import InputError, UnreadableError
 from topseg.inference.bulk.jobs import WHOLE, Job, Shard, find_jobs
 from topseg.inference.bulk.manifest import Line, Manifest, remove_leftovers
 from topseg.inference.bulk.outputs import (
@@ -64,10 +64,6 @@ class Summary:
     shares: tuple[Share, ...]
 
 
-class UnreadableError(InputError):
-    """Some images could not be read; all the others are done."""
-
-
 def predict_files(
     executor: Executor,
     inputs: Sequence[str | Path],
@@ -100,8 +96,8 @@ def predict_files(
         progress: Called after each image with (done, total).
 
     Raises:
-        InputError: Before anything is written: nothing to do, two outputs of one name, or a folder
-            that cannot be written to.
+        InputError: Before anything is written: nothing to do, two outputs of one name, a folder
+            that cannot be written to, or one that another process is writing the same shard to.
         UnreadableError: At the end, all the others being done: the first images that cannot be read
             (the manifest has all).
     """
@@ -123,8 +119,9 @@ def predict_files(
     with Manifest(out, shard) as manifest:
         finished = set()
         for line in manifest.done(jobs, executor.fingerprint, kinds):
-            finished.add(line["output"])
-            _add(pixels, line)
+            if all(int(index) < len(pixels) for index in line["pixels"]):
+                finished.add(line["output"])
+                _add(pixels, line)
         before = len(finished)
         todo = [job for job in jobs if job.output not in finished]
         spec = OutputSpec(out, kinds, executor.fingerprint)

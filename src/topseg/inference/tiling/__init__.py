@@ -9,6 +9,7 @@ run that was stopped goes on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg import __version__
-from topseg.core.errors import InputError
+from topseg.core.errors import InputError, UnreadableError
 from topseg.core.geometry import STRIDE, Size
+from topseg.core.locks import hold_folder
 from topseg.inference.bulk.jobs import find_jobs
 from topseg.inference.predictor import Predictor
 from topseg.inference.tiling.band import HALF, Band, ramps
@@ -39,6 +41,7 @@ Context = Literal["tile", "image"]
 
 MULTIPLE: Final = 64
 """Sides of tiles and steps between them are multiples of this many pixels."""
+_BUSY: Final = "choose another --out, or wait for it"
 _ABOVE: Final = STRIDE
 """Rows kept above the tiles at hand: the mask lags behind by half a cell."""
 
@@ -69,8 +72,10 @@ def predict_tiles(
 
     Raises:
         InputError: Before anything is written: a size of tiles or a context that the model cannot
-            take, nothing to do, two outputs of one name, or a folder that cannot be written to. At
-            the end: one line for each image that cannot be read, all the others being done.
+            take, nothing to do, two outputs of one name, or a folder that cannot be written to or
+            that another process writes to.
+        UnreadableError: At the end, all the others being done: one line for each image that cannot
+            be read.
     """
     slide, labels = tile_slide(tile, predictors[0].runtime.fixed_size), predictors[0].labels
     whole: WholeImage | None = None
@@ -81,19 +86,22 @@ def predict_tiles(
         whole = WholeImage([predictor.runtime for predictor in predictors], threads)
     jobs = find_jobs(inputs, out, [".tif"])
     pixels, failures = np.zeros(labels.num_classes, np.int64), []
-    for image, output in jobs:
-        try:
-            target = out / f"{output}.tif"
-            pixels += _predict(predictors, whole, Path(image), target, slide, progress)
-        except InputError as error:
-            failures.append(str(error))
+    with hold_folder(out, _BUSY, logging.getLogger("topseg").warning):
+        for image, output in jobs:
+            try:
+                target = out / f"{output}.tif"
+                pixels += _predict(predictors, whole, Path(image), target, slide, progress)
+            except InputError as error:
+                failures.append(str(error))
+            except Exception as error:  # one image never ends a run
+                failures.append(f"{image!r}: {type(error).__name__}: {error}")
     if failures:
-        raise InputError("\n".join(failures))
+        raise UnreadableError("\n".join(failures))
     return drawing.shares(pixels, labels)
 
 
 def tile_slide(tile: Size, fixed_size: Size | None = None) -> Slide:
-    """Give tiles of which a quarter overlaps, rounded to 64 pixels.
+    """Return tiles of which a quarter overlaps, rounded to 64 pixels.
 
     Args:
         tile: (height, width) in pixels.
@@ -125,7 +133,7 @@ def _predict(
     slide: Slide,
     progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.int64]:
-    """Write the mask of one image; give its pixels of each class, (K,)."""
+    """Write the mask of one image, and return its pixels of each class, (K,)."""
     runtime, labels = predictors[0].runtime, predictors[0].labels
     metadata = runtime.metadata
     with open_raster(path, metadata.architecture.in_channels, metadata.input.scale) as raster:
@@ -158,6 +166,7 @@ def _fill(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Make the strips of the mask that are missing, one for each row of tiles."""
+    # The grid: tiles of the image rounded up to 64 pixels, and where the last run stopped.
     runtime, labels = predictors[0].runtime, predictors[0].labels
     least = slide.crop if runtime.fixed_size else (MULTIPLE, MULTIPLE)
     height, width = (
@@ -182,9 +191,11 @@ def _fill(
     tick(0)
     if first == len(downs):
         return
+    # The band: empty above the first row of tiles, or what the last run left below its strips.
     band = Band(0, np.empty((labels.num_classes, 0, width // STRIDE), np.float32))
     if (kept := work.band()) is not None:
         band = Band(downs[first].start // STRIDE - 1, kept)
+    # A row of tiles completes the mask down to the next row's first line of pixels.
     borders = [*(down.start for down in downs[1:]), height]
     across, weights = ramps(rights), ramps(downs)
     with ThreadPoolExecutor(len(predictors)) as pool:
@@ -194,10 +205,12 @@ def _fill(
             networks = whole.networks(Tiles(raster, wide_downs, wide_rights, pool, tick), work)
         places = zip(borders[first:], weights[first:], strict=True)
         for (down, rows), (border, weight) in zip(tiles.rows(first, _ABOVE), places, strict=True):
+            # Add the row's weighted logits to the band, tile by tile.
             band.grow(down.stop // STRIDE)
             found = tiles.run(rows, down, networks)
             for right, side, logits in zip(rights, across, found, strict=True):
                 band.add(down, right, logits * weight[:, None] * side)
+            # Cut off the rows that no further tile touches, and keep them as a strip.
             top = rows.first + HALF if band.top else 0
             mask = band.cut(border // STRIDE, predictors[0].threads, last=border == height)
             mask = mask[: raster.size[0] - top, : raster.size[1]]

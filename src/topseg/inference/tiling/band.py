@@ -19,14 +19,14 @@ HALF: Final = STRIDE // 2
 
 
 def ramps(spans: Sequence[slice]) -> list[NDArray[np.float32]]:
-    """Give each tile's weight in every cell along one axis.
+    """Return each tile's weight in every cell along one axis.
 
     Args:
         spans: The tiles in pixels, in order.
 
     Returns:
-        (cells,) a tile: 1 where it is alone, falling linearly over an overlap; over all tiles they
-        sum to 1.
+        (cells,) for each tile: 1 where it is alone, falling linearly over an overlap; over all
+        tiles they sum to 1.
     """
     cells = [slice(span.start // STRIDE, span.stop // STRIDE) for span in spans]
     overlap = cells[0].stop - cells[1].start if len(cells) > 1 else 0

@@ -33,7 +33,7 @@ class Rows:
         self.first = first
 
     def tile(self, rows: slice, columns: slice) -> Image:
-        """Give a tile, (H, W, C); beyond the image's lower and right borders it is mirrored."""
+        """Return a tile, (H, W, C); beyond the image's lower and right borders it is mirrored."""
         inside = self.pixels[rows.start - self.first :, columns]
         beyond = [(0, rows.stop - rows.start - len(inside))]
         beyond += [(0, columns.stop - columns.start - inside.shape[1]), (0, 0)]
@@ -58,7 +58,7 @@ class Tiles:
             yield down, rows
 
     def run(self, rows: Rows, down: slice, networks: Sequence[Network]) -> Iterator[Logits]:
-        """Run a row of tiles, one on each engine at a time, and give the results in order."""
+        """Run a row of tiles, one on each engine at a time, and yield the results in order."""
         for at in range(0, len(self.rights), len(networks)):
             rights = self.rights[at : at + len(networks)]
             tiles = [rows.tile(down, right) for right in rights]

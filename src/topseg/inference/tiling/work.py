@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from topseg.core.files import atomic_path, write_bytes, write_text
+from topseg.core.files import atomic_path, short_name, write_bytes, write_text
 from topseg.core.labels import LabelSet, Mask
 from topseg.inference.tta import Logits
 
@@ -21,7 +21,7 @@ class Work:
 
     def __init__(self, target: Path, job: dict[str, Any], labels: LabelSet, width: int) -> None:
         """Open the folder; one of another job (another image, model, engine or tile) is cleared."""
-        self.folder = target.parent / f".{target.name}.part"
+        self.folder = target.parent / f".{short_name(target.name)}.part"
         self.shape, self.dtype = (-1, width), labels.dtype
         self._scene = self.folder / "scene.npy"
         note, text = self.folder / "job.json", json.dumps(job, indent=2, sort_keys=True)
@@ -37,11 +37,11 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def band(self) -> Logits | None:
-        """Give the logits below the strips done, where there are any."""
+        """Return the logits below the strips done, where there are any."""
         return np.load(self._band(self.done)) if self.done else None
 
     def scene(self) -> Logits | None:
-        """Give what the transformer made of the whole image's tokens, where it has been kept."""
+        """Return what the transformer made of the whole image's tokens, where it has been kept."""
         return np.load(self._scene) if self._scene.is_file() else None
 
     def save_scene(self, scene: Logits) -> None:
@@ -56,7 +56,7 @@ class Work:
         self.done += 1
 
     def strips(self) -> Iterator[Mask]:
-        """Give the strips done, from the top."""
+        """Return the strips done, from the top."""
         for index in range(self.done):
             data = zlib.decompress(self._strip(index).read_bytes())
             yield np.frombuffer(data, self.dtype).reshape(self.shape)
