@@ -6,12 +6,14 @@
 
 Every measurement is a process of its own that imports one checkout's package. The two take turns,
 the one that begins changes from round to round, and the fastest round of each counts: what else
-runs on the machine only makes them slower. The ratios of the single rounds show how much it did.
+runs on the machine only makes them slower. The CPU seconds of the same rounds are less disturbed by
+it, and the ratios of the single rounds show how much they were.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from models import write_result
 from predict_folder import draw_photos
@@ -35,24 +38,31 @@ resize: {short_side: 192}
 """
 
 
+class Cost(NamedTuple):
+    """Seconds on the clock, and CPU seconds of all threads."""
+
+    wall: float
+    cpu: float
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A folder with the sources of one commit."""
 
     folder: Path
 
-    def run(self, work: Path, *words: str) -> float:
-        """Run this checkout's Python in a folder; return the seconds it took."""
+    def run(self, work: Path, *words: str) -> Cost:
+        """Run this checkout's Python in a folder; return what it cost."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "src")}
         environment |= {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONDONTWRITEBYTECODE": ""}
-        start = time.perf_counter()
+        start, before = time.perf_counter(), _cpu()
         done = subprocess.run(
             [sys.executable, *words], cwd=work, env=environment, capture_output=True, text=True
         )
-        seconds = time.perf_counter() - start
+        cost = Cost(time.perf_counter() - start, _cpu() - before)
         if done.returncode:
             raise SystemExit(f"{self.folder}: python {' '.join(words)}\n{done.stderr}")
-        return seconds
+        return cost
 
     def name(self) -> str:
         command = ["git", "-C", str(self.folder), "rev-parse", "--short", "HEAD"]
@@ -69,27 +79,33 @@ class Checkout:
         self.run(work, "-c", code)
 
 
-def steps(checkout: Checkout, work: Path) -> float:
-    """Return the median seconds of a training step, without the first four."""
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def steps(checkout: Checkout, work: Path) -> Cost:
+    """Return the median seconds of a step after the first four, and the CPU seconds of the run."""
     with tempfile.TemporaryDirectory(dir=work) as name:
-        checkout.run(work, "-m", "topseg", "train", "recipe.yaml", "--out", f"{name}/run")
+        words = ("-m", "topseg", "train", "recipe.yaml", "--out", f"{name}/run")
+        cost = checkout.run(work, *words)
         log = Path(name, "run/log.jsonl").read_text()
     lines = [json.loads(line) for line in log.splitlines()]
     rates = [line["images_per_s"] for line in lines if "images_per_s" in line]
-    return 8 / median(rates[4:])
+    return Cost(8 / median(rates[4:]), cost.cpu)
 
 
-def predict(checkout: Checkout, work: Path) -> float:
+def predict(checkout: Checkout, work: Path) -> Cost:
     with tempfile.TemporaryDirectory(dir=work) as name:
         words = ("predict", "topformer-tiny-camvid", "photos", "--out", name)
         return checkout.run(work, "-m", "topseg", *words)
 
 
-CASES: dict[str, Callable[[Checkout, Path], float]] = {
+CASES: dict[str, Callable[[Checkout, Path], Cost]] = {
     "`import topseg`": lambda one, work: one.run(work, "-c", "import topseg"),
     "`topseg --help`": lambda one, work: one.run(work, "-m", "topseg", "--help"),
     "`topseg predict` on the folder": predict,
-    "a training step": steps,
+    "a training step (CPU: a run of 16)": steps,
 }
 
 
@@ -112,20 +128,22 @@ def main() -> None:
         for one in pair:
             one.check(work)
         for case, measure in CASES.items():
-            times: dict[Checkout, list[float]] = {one: [] for one in pair}
+            costs: dict[Checkout, list[Cost]] = {one: [] for one in pair}
             for turn in range(options.rounds):
                 for one in pair if turn % 2 else reversed(pair):
-                    times[one].append(measure(one, work))
-            old, new = (times[one] for one in pair)
-            ratios = sorted(b / a for a, b in zip(old, new, strict=True))
-            rows.append(
-                f"| {case} | {min(old):.3f} | {min(new):.3f} | **{min(new) / min(old):.2f}** | "
-                f"{ratios[0]:.2f} to {ratios[-1]:.2f}, median {median(ratios):.2f} |"
-            )
-            print(rows[-1], flush=True)
+                    costs[one].append(measure(one, work))
+            for kind in ("wall", "cpu"):
+                old, new = ([getattr(cost, kind) for cost in costs[one]] for one in pair)
+                ratios = sorted(b / a for a, b in zip(old, new, strict=True))
+                rows.append(
+                    f"| {case} | {kind} | {min(old):.3f} | {min(new):.3f} | "
+                    f"**{min(new) / min(old):.2f}** | {ratios[0]:.2f} to {ratios[-1]:.2f}, median "
+                    f"{median(ratios):.2f} |"
+                )
+                print(rows[-1], flush=True)
         head = [
-            f"| seconds | {pair[0].name()} | {pair[1].name()} | new / old | single rounds |",
-            "|---|---|---|---|---|",
+            f"| | seconds | {pair[0].name()} | {pair[1].name()} | new / old | single rounds |",
+            "|---|---|---|---|---|---|",
         ]
     note = (
         f"Fastest of {options.rounds} rounds each, in turns. The folder: {options.images} JPEG of "

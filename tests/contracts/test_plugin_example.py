@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("torch")  # a network is trained
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 
 RECIPE = """
