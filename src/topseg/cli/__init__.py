@@ -22,6 +22,9 @@ from topseg.core.errors import InputError, UnreadableError
 # Importing the commands registers them.
 __all__ = ["data", "evaluate", "main", "models", "predict", "serve", "train"]
 
+for _name in app:  # a command's own page is prose, which Markdown wraps
+    app[_name].help_format = "markdown"
+
 _EXTRAS = {
     **dict.fromkeys(("torch", "tensorboard"), "train"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "grpc", "prometheus_client"), "serve"),

@@ -16,6 +16,7 @@ app = App(
     "dataset.yaml, a recipe or a folder.",
     version=__version__,
     default_parameter=Parameter(negative=()),
+    help_format="plaintext",  # the list of commands; Markdown would take half of its time
 )
 
 Runtime = Annotated[str, Parameter(help=runtime_help())]
