@@ -112,6 +112,7 @@ TILES = {"tiled": True, "blockxsize": 32, "blockysize": 32}
 GREY3 = GREY[..., None].repeat(3, axis=2)
 DARK = np.full((64, 96, 3), 9, np.uint8)
 NEAR_INFRARED = np.concatenate([SCENE, GREY[..., None] // 2], axis=2)
+GREY_ALPHA = NEAR_INFRARED[..., [0, 3]]
 BITS = (_X % 2).astype(np.uint8)
 
 KINDS = (
@@ -152,6 +153,33 @@ KINDS = (
     Kind("TIFF, turned", ".tif", turned_tiff, expected=np.rot90(SCENE, -1)),
     Kind("TIFF, grey", ".tif", tiff(GREY), expected=GREY3),
     Kind("TIFF, white is zero", ".tif", tiff(255 - GREY, photometric="MINISWHITE"), None, GREY3),
+    Kind(
+        "TIFF, 16 bits white is zero",
+        ".tif",
+        tiff(65535 - WIDE[..., 0], photometric="MINISWHITE"),
+        1 / 257,
+        GREY3,
+    ),
+    Kind(
+        "TIFF, grey with alpha", ".tif", tiff(NEAR_INFRARED[..., [0, 3]], alpha="yes"), None, GREY3
+    ),
+    Kind("TIFF, two bands", ".tif", tiff(SCENE[..., :2]), expected=None),
+    Kind("TIFF, JPEG", ".tif", tiff(SCENE, **RGB, compress="jpeg"), None, np.empty(0), True),
+    Kind(
+        "TIFF, JPEG in YCbCr",
+        ".tif",
+        tiff(SCENE, photometric="YCBCR", **PIXELS, compress="jpeg"),
+        None,
+        np.empty(0),
+        True,
+    ),
+    Kind(
+        "TIFF, float32 with predictor",
+        ".tif",
+        tiff(SCENE / np.float32(255), **TILES, compress="deflate", predictor=3),
+        255.0,
+    ),
+    Kind("TIFF, LZMA", ".tif", tiff(SCENE, **RGB, compress="lzma")),
     Kind("TIFF, 1 bit", ".tif", tiff(BITS, nbits=1), expected=BITS[..., None] * [255]),
     Kind("TIFF, 4 bits", ".tif", tiff(GREY // 16, nbits=4), None, GREY3 // 16 * 17),
     Kind("TIFF, bands without meaning", ".tif", tiff(SCENE, photometric="MINISBLACK")),

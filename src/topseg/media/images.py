@@ -181,7 +181,7 @@ def _from_tiff(tiff: Tiff, channels: int) -> NDArray[Any]:
         return np.atleast_3d(
             cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
         )
-    if channels == 3 and pixels.shape[2] < 3:  # grey, or grey with alpha
+    if channels == 3 and pixels.shape[2] == 1 + tiff.has_alpha:  # grey, or grey with alpha
         return pixels[..., :1].repeat(3, axis=2)
     return pixels[..., :channels]
 

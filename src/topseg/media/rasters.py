@@ -350,16 +350,33 @@ def _check_parts(path: Path) -> None:
 
 
 def _is_grey(source: Any) -> bool:
-    return [band for band in source.colorinterp if band != ColorInterp.alpha] == [ColorInterp.gray]
+    return [band for band in _meaning(source) if band != ColorInterp.alpha] == [ColorInterp.gray]
+
+
+def _meaning(source: Any) -> list[ColorInterp]:
+    """Return what the bands mean; grey of one bit or with white at 0 has other names in GDAL."""
+    meaning = list(source.colorinterp)
+    white_is_zero = source.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+    if meaning == [ColorInterp.undefined] and white_is_zero:
+        return [ColorInterp.gray]
+    if (
+        meaning == [ColorInterp.palette]
+        and source.tags(1, ns="IMAGE_STRUCTURE").get("NBITS") == "1"
+    ):
+        colors = source.colormap(1)
+        if len(colors) == 2 and colors[0][:3] == (0, 0, 0) and colors[1][:3] == (255, 255, 255):
+            return [ColorInterp.gray]
+    return meaning
 
 
 def _check_bands(path: Path, source: Any, channels: int) -> None:
-    if ColorInterp.palette in source.colorinterp:
+    meaning = _meaning(source)
+    if ColorInterp.palette in meaning:
         raise InputError(
             f"{path}: holds indices into a palette, expected colours; expand it first: "
             f"gdal_translate -expand rgb {path} EXPANDED.tif"
         )
-    if channels == 1 and source.count and source.colorinterp[0] == ColorInterp.red:
+    if channels == 1 and meaning and meaning[0] == ColorInterp.red:
         raise InputError(
             f"{path}: got a colour image, expected one grey channel (model.in_channels); "
             "make it grey first"

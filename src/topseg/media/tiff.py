@@ -45,6 +45,7 @@ _OTHERS: Final = {
     34892: "raw values of a camera's sensor",
 }
 _JPEG: Final = (6, 7, 34892)  # a JPEG decoder turns YCbCr into RGB itself
+_ALPHA: Final = (1, 2)  # of the tag ExtraSamples
 _MOST_SAMPLES: Final = 4096
 
 
@@ -62,6 +63,7 @@ class Tiff:
         bits: Bits of a sample.
         photometric: Value of the tag PhotometricInterpretation.
         colors: (N, 3) uint8 RGB of a palette's indices; None: there is no palette.
+        has_alpha: Whether the last sample is flagged as alpha.
         lossy: Whether the samples were compressed by JPEG.
     """
 
@@ -69,6 +71,7 @@ class Tiff:
     bits: int
     photometric: int
     colors: NDArray[np.uint8] | None
+    has_alpha: bool
     lossy: bool
 
     @property
@@ -113,6 +116,7 @@ def read_tiff(data: bytes, name: str) -> Tiff:
         axes, colormap = page.axes, page.colormap
         orientation = page.tags.valueof("Orientation", 1)
         bits, photometric = page.bitspersample, int(page.photometric)
+        has_alpha = any(int(extra) in _ALPHA for extra in page.extrasamples[-1:])
         lossy = int(page.compression) in _JPEG
     if axes == "SYX":
         samples = np.moveaxis(samples, 0, -1)
@@ -123,7 +127,9 @@ def read_tiff(data: bytes, name: str) -> Tiff:
     colors = None
     if photometric == _PALETTE and colormap is not None:
         colors = np.ascontiguousarray((colormap.T >> 8).astype(np.uint8))
-    return Tiff(upright(np.atleast_3d(samples), orientation), bits, photometric, colors, lossy)
+    return Tiff(
+        upright(np.atleast_3d(samples), orientation), bits, photometric, colors, has_alpha, lossy
+    )
 
 
 def check_tiff(path: Path) -> None:
