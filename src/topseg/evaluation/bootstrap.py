@@ -1,0 +1,104 @@
+"""Bootstrap: how far a score would move if other images had been drawn.
+
+Images are drawn again with replacement, as many as there are, and the score is made anew from the
+sums of their counts (Efron 1979, https://doi.org/10.1214/aos/1176344552; percentile intervals). Two
+models are compared on the same draws, so that what is hard for both does not widen the interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.evaluation.images import Counts, miou
+
+Score = Callable[[NDArray[Any]], NDArray[np.float64]]
+"""From (..., 3, K) counts to (...) or (..., K) scores."""
+
+DRAWS = 2000
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval that it lies in by the draws.
+
+    Attributes:
+        value: Of all images; a number, or one for each class.
+        low: The lower end.
+        high: The upper end.
+    """
+
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def interval(
+    counts: Counts, score: Score = miou, *, level: float = 0.95, seed: int = 0, draws: int = DRAWS
+) -> Interval:
+    """Return a score and its interval.
+
+    Args:
+        counts: (images, 3, K), as ``PerImage`` keeps them.
+        score: Makes the score of summed counts.
+        level: Share of the draws that lie within.
+        seed: Of the draws.
+        draws: How many.
+    """
+    found = np.concatenate([score(sums) for sums in _sums([counts], seed, draws)[0]])
+    return _ends(score(counts.sum(axis=0)), found, level)
+
+
+def paired_interval(
+    a: Counts,
+    b: Counts,
+    score: Score = miou,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Interval:
+    """Return the difference ``b - a`` of two models' scores on the same images.
+
+    Args:
+        a: (images, 3, K) of the first model.
+        b: The same of the second.
+        score: Makes the score of summed counts.
+        level: Share of the draws that lie within.
+        seed: Of the draws.
+        draws: How many.
+    """
+    first, second = _sums([a, b], seed, draws)
+    found = np.concatenate([score(y) - score(x) for x, y in zip(first, second, strict=True)])
+    return _ends(score(b.sum(axis=0)) - score(a.sum(axis=0)), found, level)
+
+
+def _sums(parts: list[Counts], seed: int, draws: int) -> list[list[NDArray[np.float64]]]:
+    """Return for each part the summed counts of the same draws, in blocks (n, 3, K)."""
+    images = len(parts[0])
+    rng = np.random.default_rng(seed)
+    flat = [part.reshape(images, -1).astype(np.float64) for part in parts]  # exact up to 2^53
+    out: list[list[NDArray[np.float64]]] = [[] for _ in parts]
+    for start in range(0, draws, _AT_ONCE):
+        count = min(_AT_ONCE, draws - start)
+        weights = rng.multinomial(images, np.full(images, 1 / images), count).astype(np.float64)
+        for sums, values, part in zip(out, flat, parts, strict=True):
+            sums.append((weights @ values).reshape(count, *part.shape[1:]))
+    return out
+
+
+def _ends(value: Any, found: NDArray[np.float64], level: float) -> Interval:
+    """Return the percentiles of the draws that have the score at all."""
+    tails = [50 * (1 - level), 50 * (1 + level)]
+    flat = found.reshape(len(found), -1)
+    ends = np.full((2, flat.shape[1]), np.nan)
+    for column, values in enumerate(flat.T):
+        if (seen := values[~np.isnan(values)]).size:
+            ends[:, column] = np.percentile(seen, tails)
+    low, high = ends.reshape(2, *found.shape[1:])
+    return Interval(np.asarray(value), low, high)

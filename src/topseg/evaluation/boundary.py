@@ -1,0 +1,115 @@
+"""Scores near contours: Boundary IoU, and the mean IoU within a trimap.
+
+Boundary IoU (Cheng et al. 2021, https://arxiv.org/abs/2103.16562): each mask is reduced to its
+pixels within a distance d of its own contour, the image's border being a contour too, and the IoU
+is that of what is left. It is counted class by class over all images. A trimap (Kohli et al. 2009,
+https://doi.org/10.1007/s11263-008-0202-0) is the band around the contours of the truth alone, where
+the usual IoU is counted. Distances are those of a chess king, as repeated 3x3 erosions make them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.core.labels import Mask
+from topseg.evaluation.accumulator import State
+from topseg.inference.tta import Logits
+
+Bools = NDArray[np.bool_]
+
+DILATION = 0.02
+"""d as a share of the image's diagonal, as the paper has it."""
+TRIMAPS = (2, 4, 8, 16)
+"""Half widths of the bands, in pixels."""
+
+
+class BoundaryIoU:
+    """Boundary IoU and trimap IoU of each class.
+
+    Pixels that the truth ignores do not count: their prediction is ignored as well, so that both
+    masks have the same contour around them; a trimap has no contour there.
+
+    Attributes:
+        counts: (1 + bands, 3, K) int64: intersection, predicted and truth; the first of Boundary
+            IoU, the others of each trimap.
+    """
+
+    def __init__(
+        self, num_classes: int, ignore_index: int, trimaps: tuple[int, ...] = TRIMAPS
+    ) -> None:
+        self.counts = np.zeros((1 + len(trimaps), 3, num_classes), np.int64)
+        self._ignore_index, self._trimaps = ignore_index, trimaps
+
+    def update(self, truth: Mask, mask: Mask, logits: Logits | None = None) -> None:
+        """Count one image."""
+        mask = np.where(truth == self._ignore_index, truth, mask).astype(truth.dtype)
+        distance = max(1, round(DILATION * math.hypot(*truth.shape)))
+        ours, theirs = _inner_band(truth, distance), _inner_band(mask, distance)
+        self._count(0, truth, mask, ours, theirs)
+        for index, width in enumerate(self._trimaps, start=1):
+            band = self._trimap(truth, width)
+            self._count(index, truth, mask, band, band)
+
+    def state(self) -> State:
+        """Return the counts, which add up."""
+        return {"counts": self.counts}
+
+    def merge(self, state: State) -> None:
+        """Add another's counts."""
+        self.counts += state["counts"]
+
+    def scores(self) -> dict[str, Any]:
+        """Return the mean Boundary IoU, that of each class, and the mean IoU of each trimap."""
+        iou = [_iou(counts) for counts in self.counts]
+        return {
+            "boundary_iou": _mean(iou[0]),
+            "class_boundary_iou": iou[0],
+            "trimap_miou": {
+                width: _mean(found) for width, found in zip(self._trimaps, iou[1:], strict=True)
+            },
+        }
+
+    def _count(self, row: int, truth: Mask, mask: Mask, ours: Bools, theirs: Bools) -> None:
+        valid = truth != self._ignore_index
+        hits = ours & theirs & valid & (truth == mask)
+        for column, values in enumerate((truth[hits], mask[theirs & valid], truth[ours & valid])):
+            K = self.counts.shape[2]
+            self.counts[row, column] += np.bincount(values, minlength=K)[:K]
+
+    def _trimap(self, truth: Mask, width: int) -> Bools:
+        """Return the pixels with another class than theirs within so many pixels."""
+        ignored = truth == self._ignore_index  # the largest value: no minimum, and 0 no maximum
+        kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+        low = cv2.erode(truth, kernel)
+        high = cv2.dilate(np.where(ignored, 0, truth).astype(truth.dtype), kernel)
+        return np.asarray((low != high) & ~ignored, np.bool_)
+
+
+def _inner_band(mask: Mask, distance: int) -> Bools:
+    """Return the pixels of each class within a distance of its contour, for all classes at once.
+
+    A pixel is further inside where the whole window around it has one value; a window that reaches
+    over the image's border never has.
+    """
+    kernel = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
+    largest = int(np.iinfo(mask.dtype).max)
+    constant = cv2.BORDER_CONSTANT
+    low = cv2.erode(mask, kernel, borderType=constant, borderValue=0)
+    high = cv2.dilate(mask, kernel, borderType=constant, borderValue=largest)
+    return np.asarray(low != high, np.bool_)
+
+
+def _iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    union = counts[1] + counts[2] - counts[0]
+    iou = np.full(len(union), np.nan)
+    np.divide(counts[0], union, out=iou, where=union > 0)
+    return iou
+
+
+def _mean(ratios: NDArray[np.float64]) -> float:
+    return float(np.nanmean(ratios)) if not np.isnan(ratios).all() else math.nan
