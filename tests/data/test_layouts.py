@@ -24,7 +24,7 @@ def test_folder_without_splits_is_the_training_split(tree: Any) -> None:
         ("images/b.jpg", "masks/b.png"),
         ("images/sub/c.png", "masks/sub/c.png"),
     ]
-    with pytest.raises(InputError, match=r"no val split; make images/val .* data.val=val.txt"):
+    with pytest.raises(InputError, match=r"no val split; make images/val .* set data.val=0.2"):
         found(tree, "folder", "val")
 
 
@@ -243,5 +243,5 @@ def test_other_files_beside_the_images_are_counted(tree: Any) -> None:
 )
 def test_a_published_layout_is_recognized(folder: str, name: str, tree: Any) -> None:
     (tree.root / folder).mkdir(parents=True)
-    with pytest.raises(InputError, match=f"; looks like {name}: set data.layout={name}"):
+    with pytest.raises(InputError, match=f"; looks like {name}; set data.layout={name}"):
         found(tree, "folder")

@@ -53,7 +53,7 @@ def test_label_map_and_ignore_index(tree: Any) -> None:
             [[0, 1, 2], [2, 3, 3]],
             {},
             r"a.png: value 3 at row 1, column 1 \(2 such pixels\), expected 0-2, 255; correct "
-            r"data.classes, or map it by data.label_map=\{3: ignore\}",
+            r"the classes, or ignore such pixels; set 'data.ignore_index=\[3, 255\]'",
         ),
         ([[255]], {"ignore_index": None}, r"value 255 at row 0, column 0 .* expected 0-2;"),
         ([[254]], {}, r"value 254"),
@@ -95,7 +95,7 @@ def test_colors(tree: Any) -> None:
     message = r"colour \[9, 9, 9\] at row 1, column 1 \(1 such .*data.nearest_color=true"
     with pytest.raises(InputError, match=message):
         MaskReader(ABC, colors=True)(path)
-    with pytest.raises(InputError, match=r"got colours, .* set data.masks=color"):
+    with pytest.raises(InputError, match=r"got colours, .* set masks=color in the data section"):
         MaskReader(ABC)(path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from topseg.cli.app import app
 from topseg.cli.terminal import say
+from topseg.core.errors import InputError
 
 
 @app.command
@@ -16,12 +17,18 @@ def check(data: Path, /, *overrides: str) -> int:
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
     """
-    from topseg.data.checking import check
+    from topseg.data.checking import check, with_settings
+    from topseg.data.errors import DataError
     from topseg.recipe import read_data_recipe
 
     source = read_data_recipe(data, overrides)
-    report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
-    say(report.text())
+    try:
+        report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
+    except DataError as error:
+        mended = with_settings(("topseg", "check", str(data), *overrides), error.settings)
+        mend = f"\nto mend it: {mended}" if error.settings else ""
+        raise InputError(f"{error.what}{mend}") from None
+    say(report.text(command=("topseg", "check", str(data), *overrides)))
     return 2 if report.errors else 0
 
 

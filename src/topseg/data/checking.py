@@ -8,8 +8,9 @@ find the same picture twice: in both splits it would make scores look better tha
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,6 +24,8 @@ from topseg.core.labels import LabelSet
 from topseg.data.classes import label_set, mask_reader
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs, size_mismatch
+from topseg.data.errors import DataError, UnknownValuesError, ignore_setting
+from topseg.data.layouts import find_layout
 from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.masks import MaskReader
@@ -30,6 +33,8 @@ from topseg.media.images import read_image
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _BLOCK: Final = 32
+_SAMPLE: Final = 20
+"""Masks that are read to guess classes from."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +93,13 @@ class Report:
         labels: Its classes.
         splits: What each split holds, by name.
         problems: Everything found, errors and warnings.
+        settings: What to set in the data section to mend what settings can, as ``key=value``.
     """
 
     labels: LabelSet
     splits: dict[str, SplitCounts] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    settings: tuple[str, ...] = ()
 
     @property
     def errors(self) -> list[Problem]:
@@ -104,11 +111,12 @@ class Report:
         """The problems that would not."""
         return [problem for problem in self.problems if not problem.serious]
 
-    def text(self, limit: int | None = 10) -> str:
+    def text(self, limit: int | None = 10, command: Sequence[str] = ("topseg", "check")) -> str:
         """Write the report.
 
         Args:
             limit: Lines of each kind of problem; None writes all.
+            command: The words that made it; the remedy is the same with more settings.
         """
         lines = [line for name in self.splits for line in self._split_lines(name)]
         for title, problems in (("error", self.errors), ("warning", self.warnings)):
@@ -117,6 +125,8 @@ class Report:
                 lines += _problem_lines(problems, limit)
         if not self.problems:
             lines.append("no problems found")
+        if self.settings:
+            lines.append(f"to mend it: {with_settings(command, self.settings)}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -156,13 +166,20 @@ def check(
     Raises:
         InputError: What the masks mean is not known (classes, palette, label map).
     """
-    report = Report(label_set(config))
+    try:
+        report = Report(label_set(config))
+    except DataError as error:  # what the masks hold may still be told
+        raise _without_classes(config, error) from None
+    unknown: set[int] = set()
+    ignored = False
+    settings: dict[str, None] = {}
     seen: dict[bytes, tuple[str, Pair]] = {}
     for split in SPLITS:
         try:
             pairs = find_pairs(config, split)
         except InputError as error:
-            report.problems.append(Problem(f"{split} split", str(error)))
+            report.problems.append(Problem(f"{split} split", _what(error)))
+            settings |= dict.fromkeys(getattr(error, "settings", ()))
             continue
         reader = mask_reader(config, pairs)
 
@@ -170,8 +187,69 @@ def check(
             return _examine(pair, reader, channels, scale)
 
         with ThreadPoolExecutor(workers) as pool:
-            _count(report, split, pairs, _map(pool, examine, pairs.pairs, split), seen)
+            findings = _map(pool, examine, pairs.pairs, split)
+            more, ignores = _count(report, split, pairs, findings, seen)
+            unknown, ignored = unknown | more, ignored or ignores
+    if unknown:
+        given = config.ignore_index
+        before = {given} if isinstance(given, int) else set(given or ())
+        settings[ignore_setting(unknown | (before if ignored else set()))] = None
+    elif ignored and (found := _black_and_white(config, report)) is not None:
+        report.problems.append(Problem("masks of 0 and 255", found.what))
+        settings |= dict.fromkeys(found.settings)
+    report.settings = tuple(settings)
     return report
+
+
+def _what(error: InputError) -> str:
+    """Return what is wrong; what to set is told once for all problems."""
+    return error.what if isinstance(error, DataError) else str(error)
+
+
+def _without_classes(config: DataConfig, error: DataError) -> DataError:
+    """Return the error that no classes are given, with names for the numbers of the masks."""
+    try:
+        pairs = find_pairs(config, "train")
+        reader = MaskReader(LabelSet(("class",), ((0, 0, 0),)))
+        raw = (np.unique(reader.read_raw(pair.mask)) for pair in pairs.pairs[:_SAMPLE])
+        values = sorted({int(value) for part in raw for value in part} - {255})
+    except DataError as other:
+        return other if other.settings else error
+    except InputError:
+        return error
+    if not values or values[-1] > 254:
+        return error
+    names = ", ".join(f"class{value}" for value in range(values[-1] + 1))
+    text = f"{error.what}; the masks hold {len(values)} numbers, 0 to {values[-1]}"
+    return DataError(text, f"classes=[{names}]")
+
+
+def _black_and_white(config: DataConfig, report: Report) -> DataError | None:
+    """Return the error that masks hold 0 and 255, of which 255 was to be a class."""
+    given = config.ignore_index
+    takes_255 = given == 255 or (isinstance(given, tuple) and 255 in given)
+    names = report.labels.names
+    seen = sum((split.pixels for split in report.splits.values()), np.zeros(len(names), np.int64))
+    if not takes_255 or config.label_map or config.masks == "color" or len(names) > 2:
+        return None
+    if find_layout(config.layout).labels is not None or (len(names) == 2 and seen[1]):
+        return None
+    what = (
+        "the masks hold 0 and 255 only, and 255 stands for 'no class', so that one class alone is "
+        "left; if 255 is the second class, map it"
+    )
+    settings = ["label_map={0: 0, 255: 1}"]
+    if len(names) == 1:
+        other = "other" if names[0] == "background" else "background"
+        pair = ("background", "other") if other == "other" else ("background", names[0])
+        settings.append(f"classes=[{', '.join(pair)}]")
+    return DataError(what, *settings)
+
+
+def with_settings(command: Sequence[str], settings: Sequence[str]) -> str:
+    """Return a command line with settings, each in place of an earlier one of its key."""
+    keys = tuple(f"{setting.partition('=')[0]}=" for setting in settings)
+    return shlex.join([*(word for word in command if not word.startswith(keys)), *settings])
 
 
 @dataclass(frozen=True)
@@ -183,6 +261,9 @@ class _Finding:
     size: Size | None = None
     counts: NDArray[np.int64] | None = None
     ignored: int = 0
+    unknown: frozenset[int] = frozenset()
+    others: bool = False
+    """Whether a mask with unknown values holds ignored ones as well."""
 
 
 def _map(
@@ -209,8 +290,14 @@ def _count(
     pairs: Pairs,
     findings: Iterable[tuple[Pair, _Finding]],
     seen: dict[bytes, tuple[str, Pair]],
-) -> None:
-    """Enter what was found in a split into the report."""
+) -> tuple[set[int], bool]:
+    """Enter what was found in a split into the report.
+
+    Returns:
+        Mask values without a meaning, and whether any mask holds ignored ones.
+    """
+    unknown: set[int] = set()
+    ignores = False
     names = report.labels.names
     zeros = np.zeros(len(names), np.int64)
     counts = report.splits[split] = SplitCounts(len(pairs.pairs), zeros, zeros.copy())
@@ -221,6 +308,8 @@ def _count(
         report.problems.append(Problem("file passed over", text, serious=False))
     for pair, finding in findings:
         report.problems += finding.problems
+        unknown |= finding.unknown
+        ignores |= finding.others
         if finding.digest is not None:
             report.problems += _seen_before(seen, finding.digest, split, pair)
         if finding.size is not None:
@@ -231,12 +320,18 @@ def _count(
         if not pixels and counts.pixels.any():
             text = f"{split}: no pixel of '{name}'"
             report.problems.append(Problem("class without pixels", text, serious=False))
+    if len(names) == 1 and counts.pixels.any():
+        text = f"{split}: '{names[0]}' is the only class; there is nothing to tell apart"
+        report.problems.append(Problem("one class", text, serious=False))
+    return unknown, ignores or counts.ignored > 0
 
 
 def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None) -> _Finding:
     """Read one pair, and go on after its first problem."""
     problems: list[Problem] = []
     image = mask = None
+    unknown: frozenset[int] = frozenset()
+    others = False
     try:
         image = read_image(pair.image, channels, scale)
     except InputError as error:
@@ -250,13 +345,15 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
         try:
             mask = reader(pair.mask)
         except InputError as error:
-            problems.append(Problem("mask", str(error)))
+            problems.append(Problem("mask", _what(error)))
+            if isinstance(error, UnknownValuesError):
+                unknown, others = error.values, error.others
     if image is None:
-        return _Finding(tuple(problems))
+        return _Finding(tuple(problems), unknown=unknown, others=others)
     digest = hashlib.blake2b(image.data, digest_size=16).digest()
     size = image.shape[0], image.shape[1]
     if mask is None:
-        return _Finding(tuple(problems), digest, size)
+        return _Finding(tuple(problems), digest, size, unknown=unknown, others=others)
     if mask.shape != size:
         text = size_mismatch(pair.mask, mask.shape, pair.image, size)
         problems.append(Problem("size", text))

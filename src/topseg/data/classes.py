@@ -17,6 +17,7 @@ from topseg.core.labels import (
     standard_set,
 )
 from topseg.data.config import DataConfig
+from topseg.data.errors import DataError
 from topseg.data.layouts import find_layout
 from topseg.data.layouts.pairs import Pairs
 from topseg.data.masks import MaskReader
@@ -112,7 +113,7 @@ def _own_set(config: DataConfig) -> _OwnSet:
         published, _ = own_labels()
         return _OwnSet(published.names, published.palette)
     if not (root / "classes.txt").is_file():
-        raise InputError(
+        raise DataError(
             f"data.classes: none given; list their names in order, name a published set "
             f"({', '.join(STANDARD_SETS)}), or write one name per line into {root / 'classes.txt'}"
         )

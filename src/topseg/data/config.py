@@ -25,19 +25,21 @@ class DataConfig:
     """Folder of the data set."""
     train: str | tuple[str, ...] | None = None
     """Training split: the layout's split name, a sub-folder, or list files; null: the layout's."""
-    val: str | tuple[str, ...] | None = None
-    """Validation split, as ``train``."""
+    val: Annotated[float, Field(gt=0, lt=1)] | str | tuple[str, ...] | None = None
+    """Validation split, as ``train``; or a share of the training split, such as 0.2, which is taken
+    out of it: always the same images, whole sequences where the names show them."""
     classes: str | tuple[str, ...] | None = None
     """Class names in order, a file below the root with one name per line, or a published set:
     ade20k, camvid, cityscapes, voc; null: labelmap.txt in the root (CVAT's), the layout's own, or
     classes.txt in the root."""
     palette: tuple[tuple[Byte, Byte, Byte], ...] | None = None
     """One [red, green, blue] per class; null: distinct colours by rule."""
-    ignore_index: RawValue | None = 255
-    """Raw mask value that stands for 'no class' (above 255 classes 255 means 65535 here); null:
-    there is none."""
+    ignore_index: RawValue | tuple[RawValue, ...] | None = 255
+    """Raw mask value that stands for 'no class', or a list of them (above 255 classes 255 means
+    65535 here); null: there is none."""
     label_map: dict[RawValue, int | Literal["ignore"]] | None = None
-    """Raw mask value -> class index or 'ignore'; null: the layout's (or values as they are)."""
+    """Raw mask value -> class index or 'ignore', complete; where it names ignored values alone, the
+    others stay as they are; null: the layout's (or values as they are)."""
     masks: Literal["index", "color"] | None = None
     """Masks hold indices (grey or palette PNG), or RGB colours of the palette; null: colours where
     the classes come from a labelmap.txt of CVAT, indices everywhere else."""

@@ -6,12 +6,16 @@ mean; everything after that is the same for all of them.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
 from topseg.core.errors import InputError
 from topseg.data.classes import mask_reader
 from topseg.data.config import DataConfig
+from topseg.data.errors import DataError
+from topseg.data.holdout import hold_out
 from topseg.data.layouts import find_layout, recognize_layout
 from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pairs
@@ -96,20 +100,43 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
     Raises:
         InputError: No such folder or list, or nothing in it.
     """
+    if isinstance(config.val, float):
+        kept, held_out = hold_out(_named_pairs(config, "train", config.train), config.val)
+        return kept if split == "train" else held_out
+    found = _named_pairs(config, split, config.train if split == "train" else config.val)
+    if split == "train" and config.train is None and config.val is not None:
+        # The whole folder trains but for what is named for validation.
+        held: set[Path] = set()
+        with contextlib.suppress(InputError):  # which is told of the val split
+            held = {pair.image for pair in _named_pairs(config, "val", config.val).pairs}
+        found = dataclasses.replace(
+            found, pairs=tuple(pair for pair in found.pairs if pair.image not in held)
+        )
+        if not found.pairs:
+            raise InputError("data.val: names every image; leave some to train on")
+    return found
+
+
+def _named_pairs(config: DataConfig, split: Split, value: str | tuple[str, ...] | None) -> Pairs:
+    """Find the pairs of a split by its names in the layout."""
     layout, root = find_layout(config.layout), Path(config.root)
-    value = config.train if split == "train" else config.val
+    other = recognize_layout(root)
     if value is None:
         value = layout.default_split(root, split)
     try:
+        if layout.name == "folder" and other is not None and not _has_masks(root, split):
+            raise InputError(f"{root}: not images/ and masks/")  # though it may look so
         names = (value,) if isinstance(value, str) else value
         return layout.find_pairs(root, tuple(map(os.path.expanduser, names)), split)
     except InputError as error:
-        other = recognize_layout(root)
         if other is None or other.name == layout.name:
             raise
-        raise InputError(
-            f"{error}; looks like {other.name}: set data.layout={other.name}"
-        ) from None
+        what = f"{error.what if isinstance(error, DataError) else error}; looks like {other.name}"
+        raise DataError(what, f"layout={other.name}") from None
+
+
+def _has_masks(root: Path, split: Split) -> bool:
+    return (root / "masks").is_dir() or (root / split / "masks").is_dir()
 
 
 def size_mismatch(

@@ -8,6 +8,7 @@ meaning is an error with its place, never a silent class.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelMap, LabelSet, Mask
+from topseg.data.errors import UnknownValuesError, ignore_setting
 from topseg.media.images import is_whole, read_array, read_bytes
 from topseg.media.tiff import is_tiff, read_tiff
 
@@ -32,13 +34,14 @@ class MaskReader:
 
     Attributes:
         labels: The classes that the numbers become.
+        ignored: Raw values of pixels without a class, as given.
     """
 
     def __init__(
         self,
         labels: LabelSet,
         label_map: LabelMap | None = None,
-        ignore_index: int | None = 255,
+        ignore_index: int | tuple[int, ...] | None = 255,
         colors: bool = False,
         ignore_colors: tuple[tuple[int, int, int], ...] = (),
         nearest: bool = False,
@@ -47,8 +50,9 @@ class MaskReader:
 
         Args:
             labels: The classes.
-            label_map: Raw value -> class or "ignore"; None takes the values 0 to K-1 as they are.
-            ignore_index: Raw value of pixels without a class, besides the map's. Above 255 classes
+            label_map: Raw value -> class or "ignore"; None, and a map of ignored values alone,
+                take the values 0 to K-1 as they are.
+            ignore_index: Raw values of pixels without a class, besides the map's. Above 255 classes
                 255 is a class, and 65535 takes its place here.
             colors: Files hold colours of the palette instead of indices.
             ignore_colors: Colours of pixels without a class.
@@ -60,13 +64,17 @@ class MaskReader:
         self.labels = labels
         self._nearest = colors and nearest
         self._colors = colors
-        if ignore_index == 255 and labels.num_classes > 255:
-            ignore_index = labels.ignore_index
+        given = (ignore_index,) if isinstance(ignore_index, int) else ignore_index or ()
+        ignored = [
+            labels.ignore_index if value == 255 and labels.num_classes > 255 else value
+            for value in given
+        ]
+        self.ignored = tuple(ignored)
         if colors:
             self._codes = _color_codes(labels, ignore_colors)
             self._table = _color_table(self._codes)
         else:
-            self._table = _index_table(labels, label_map, ignore_index)
+            self._table = _index_table(labels, label_map, ignored)
 
     def __call__(self, path: Path) -> Mask:
         """Read one mask, turned upright by its EXIF orientation.
@@ -81,7 +89,7 @@ class MaskReader:
         classes = self._look_up(raw)
         if classes.min() == _UNKNOWN:
             if not self._nearest:
-                raise self._unknown(path, raw, classes == _UNKNOWN)
+                raise self._unknown(path, raw, classes)
             classes = self._by_distance(raw, classes)
         return classes.astype(self.labels.dtype)
 
@@ -155,7 +163,8 @@ class MaskReader:
             self._table[block] = targets[distance.argmin(1)] + 1
         return self._look_up(raw)
 
-    def _unknown(self, path: Path, raw: NDArray[Any], where: NDArray[np.bool_]) -> InputError:
+    def _unknown(self, path: Path, raw: NDArray[Any], classes: NDArray[np.int32]) -> InputError:
+        where = classes == _UNKNOWN
         row, column = np.unravel_index(int(where.argmax()), where.shape)
         value = int(raw[row, column])
         place = f"at row {row}, column {column} ({int(where.sum())} such pixels)"
@@ -166,9 +175,13 @@ class MaskReader:
                 "data.ignore_colors, or set data.nearest_color=true"
             )
         known = np.flatnonzero(self._table != _UNKNOWN)
-        return InputError(
-            f"{path}: value {value} {place}, expected {_ranges(known.tolist())}; correct "
-            f"data.classes, or map it by data.label_map={{{value}: ignore}} or a class index"
+        values = frozenset(np.unique(raw[where]).tolist())
+        return UnknownValuesError(
+            f"{path}: value {value} {place}, expected {_ranges(known.tolist())}; correct the "
+            "classes, or ignore such pixels",
+            *([ignore_setting({*values, *self.ignored})] if max(values) < 65536 else ()),
+            values=values,
+            others=bool((classes == self.labels.ignore_index).any()),
         )
 
 
@@ -188,7 +201,7 @@ def _numbers_of(array: NDArray[Any], path: Path) -> NDArray[Any]:
     if array.ndim != 2:
         raise InputError(
             f"{path}: got colours, expected one number per pixel (grey or palette PNG); if they "
-            "are the palette's colours, set data.masks=color"
+            "are the palette's colours, set masks=color in the data section"
         )
     if array.dtype.kind not in "uib":
         raise InputError(f"{path}: got {array.dtype} values, expected whole numbers")
@@ -207,14 +220,14 @@ def decode_colors(codes: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _index_table(
-    labels: LabelSet, label_map: LabelMap | None, ignore_index: int | None
+    labels: LabelSet, label_map: LabelMap | None, ignored: Sequence[int]
 ) -> NDArray[np.int32]:
-    if label_map is None:
-        label_map = {value: value for value in range(labels.num_classes)}
-        ignored: LabelMap = {} if ignore_index is None else {ignore_index: "ignore"}
-        label_map = {**label_map, **ignored}
-    elif ignore_index is not None:
-        label_map = {ignore_index: "ignore", **label_map}
+    own: LabelMap = dict.fromkeys(ignored, "ignore")
+    if label_map is None or set(label_map.values()) == {"ignore"}:
+        as_they_are: LabelMap = {value: value for value in range(labels.num_classes)}
+        label_map = {**as_they_are, **own, **(label_map or {})}
+    else:
+        label_map = {**own, **label_map}
     table = np.full(max(256, *label_map) + 2, _UNKNOWN, np.int32)  # the last: all above it
     for value, target in label_map.items():
         if target != "ignore" and not 0 <= target < labels.num_classes:

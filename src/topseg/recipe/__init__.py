@@ -278,7 +278,36 @@ def read_recipe(
     """
     default = {"data": {"root": str(path.resolve().parent)}}  # as a root of "." would say
     tree = merge(default, read_inherited(path, functools.partial(_anchor, report=report)))
-    return build(Recipe, override_anchored(Recipe, tree, overrides), path.name)
+    return build(Recipe, _with_dataset(tree, overrides), path.name)
+
+
+def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:
+    """Apply overrides; what ``dataset.yaml`` in a root given by one says of the data counts.
+
+    ``data=PATH`` and ``data.root=FOLDER`` bring a data set of their own: its ``dataset.yaml``
+    stands above the recipe's data section and below the other overrides.
+    """
+    others = []
+    for one in overrides:
+        key, _, value = one.partition("=")
+        given = Path(value).expanduser()
+        if key == "data" and given.exists():
+            tree = {**tree, "data": _data_tree(given)}
+        elif key == "data.root" and (given / "dataset.yaml").is_file():
+            tree = merge(tree, {"data": _data_tree(given)})
+        else:
+            others.append(one)
+    return override_anchored(Recipe, tree, others)
+
+
+def _data_tree(path: Path) -> Tree:
+    """Read the data section of a folder, a ``dataset.yaml`` or a recipe."""
+    if path.is_dir() and not (path / "dataset.yaml").is_file():
+        return {"root": str(path.resolve())}
+    file = path / "dataset.yaml" if path.is_dir() else path
+    tree = read_inherited(file, _anchor)
+    data = tree.get("data", tree)
+    return {"root": str(file.resolve().parent), **data} if isinstance(data, dict) else {}
 
 
 def read_data(path: Path, overrides: Sequence[str] = ()) -> DataConfig:

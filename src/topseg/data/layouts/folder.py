@@ -2,7 +2,8 @@
 
 The split may be a sub-folder of each (``images/train``, ``masks/train``), a folder around both
 (``train/images``, ``train/masks``), or a list file with one image per line; without any of these
-all images are the training split, and the validation split has to be named.
+all images are the training split, and the validation split has to be named. Other usual names are
+taken as well (labels or annotations for masks, valid or validation for val).
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from topseg.core.errors import InputError
+from topseg.data.errors import DataError
 from topseg.data.layouts.layout import Layout, Split
 from topseg.data.layouts.pairs import Pairs, join, pair_folders, read_list
 
+_IMAGES = ("images", "image", "imgs", "img")
+_MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation")
+_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
+"""Usual names; the first is the one that texts recommend."""
 _WHOLE = "."
 """Name of the split that is the whole folder."""
 
@@ -42,42 +48,61 @@ def _part(root: Path, name: str, split: Split) -> Pairs:
 
 
 def _folders(root: Path, name: str) -> tuple[Path, Path] | None:
-    inside = (root / "images" / name, root / "masks" / name)
-    around = (root / name / "images", root / name / "masks")
-    return next((pair for pair in (inside, around) if pair[0].is_dir()), None)
+    places = [
+        pair
+        for split in _SPLITS.get(name, (name,))
+        for pair in (
+            (_images(root) / split, _masks(root) / split),
+            (_images(root / split), _masks(root / split)),
+        )
+    ]
+    return next((pair for pair in places if pair[0].is_dir()), None)
+
+
+def _images(folder: Path) -> Path:
+    """Return the folder of the images, by whichever usual name it has."""
+    return next((folder / name for name in _IMAGES if (folder / name).is_dir()), folder / "images")
+
+
+def _masks(folder: Path) -> Path:
+    """Return the folder of the masks, by whichever usual name it has."""
+    return next((folder / name for name in _MASKS if (folder / name).is_dir()), folder / "masks")
 
 
 def _whole(root: Path, split: Split) -> Pairs:
     """All images of a folder without splits; it is the training split."""
-    if not (root / "images").is_dir():
+    if not _images(root).is_dir():
         raise InputError(
             f"{root}: expected images/ and masks/ here (or train/images, train/masks, val/images "
             f"...); is data.root right?{_found(root)}"
         )
     if split != "train" or _folders(root, "val") is not None:
-        raise InputError(
+        raise DataError(
             f"{root}: no {split} split; make images/{split} and masks/{split}, or list its images "
-            f"one per line in a file and set data.{split}={split}.txt{_found(root)}"
+            f"one per line in a file {split}.txt and name that, or take a share of the training "
+            f"images{_found(root)}",
+            *(["val=0.2"] if split == "val" else []),
         )
-    return pair_folders(root / "images", root / "masks", root)
+    return pair_folders(_images(root), _masks(root), root)
 
 
 def _listed(root: Path, path: Path) -> Pairs:
     """The images that a list names (file name or stem below images/), with their masks."""
-    whole = pair_folders(root / "images", root / "masks", root)
-    known = {pair.name.removeprefix("images/"): pair for pair in whole.pairs}
+    images = _images(root)
+    whole, prefix = pair_folders(images, _masks(root), root), f"{images.name}/"
+    known = {pair.name.removeprefix(prefix): pair for pair in whole.pairs}
     known |= {Path(name).with_suffix("").as_posix(): pair for name, pair in known.items()}
     chosen = []
     for number, (name, *_) in read_list(path):
-        pair = known.get(name.removeprefix("images/"))
+        pair = known.get(name.removeprefix(prefix))
         if pair is None:
-            raise InputError(f"{path}: line {number}: no image '{name}' in {root / 'images'}")
+            raise InputError(f"{path}: line {number}: no image '{name}' in {images}")
         chosen.append(pair)
     return Pairs(tuple(chosen))
 
 
 def _found(root: Path) -> str:
-    folder = root / "images" if (root / "images").is_dir() else root
+    folder = _images(root) if _images(root).is_dir() else root
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     return f"; sub-folders of {folder.name}: {', '.join(names[:8])}" if names else ""
 

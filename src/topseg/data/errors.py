@@ -1,0 +1,54 @@
+"""Errors about a data set that know the settings which mend them.
+
+One text serves two commands: training reads ``data.ignore_index=11``, ``topseg check`` the same
+without ``data.``; so what is wrong and what to set are kept apart until one of them prints it.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from topseg.core.errors import InputError
+
+
+class DataError(InputError):
+    """Something in a data set cannot be used.
+
+    Attributes:
+        what: What is wrong, without the remedy.
+        settings: What to set in the data section, as ``key=value``.
+    """
+
+    def __init__(self, what: str, *settings: str) -> None:
+        self.what, self.settings = what, settings
+        mend = shlex.join(f"data.{setting}" for setting in settings)
+        super().__init__(f"{what}; set {mend}" if settings else what)
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, ...]]:
+        """Keep the settings where a loader process hands the error on."""
+        return type(self), (self.what, *self.settings)
+
+
+class UnknownValuesError(DataError):
+    """A mask holds values that are no class.
+
+    Attributes:
+        values: Which.
+        others: Whether it holds values that are ignored already, too.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *settings: str,
+        values: frozenset[int] = frozenset(),
+        others: bool = False,
+    ) -> None:
+        super().__init__(what, *settings)
+        self.values, self.others = values, others
+
+
+def ignore_setting(values: frozenset[int] | set[int]) -> str:
+    """Return the setting that takes raw mask values for 'no class'."""
+    listed = sorted(values)
+    return f"ignore_index={listed[0] if len(listed) == 1 else listed}"
