@@ -65,6 +65,36 @@ def test_files_of_the_service(bundle: Bundle, copied: Path) -> None:
     assert "models/my%20model/model.onnx" not in files
 
 
+def test_files_that_are_not_the_bundles_are_not_handed_out(
+    bundle: Bundle, copied: Path, package: Path, tmp_path: Path
+) -> None:
+    install_engine(package)
+    assert "models/m/model.onnx" in page_files({"m": bundle}, server=True)
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (bundle.folder / "link.onnx").symlink_to(secret)
+    listed = dict.fromkeys((str(secret), "../secret", "link.onnx"), "0" * 64)
+    try:
+        for name, files in [
+            *((name, listed) for name in listed),  # outside the folder
+            ("weights.safetensors", {}),  # inside, but not listed
+        ]:
+            graph = dataclasses.replace(bundle.metadata.graphs["onnx"], file=name)
+            metadata = dataclasses.replace(
+                bundle.metadata, graphs={"onnx": graph}, files={**bundle.metadata.files, **files}
+            )
+            if not files:
+                metadata = dataclasses.replace(metadata, files={})
+            hostile = dataclasses.replace(bundle, metadata=metadata)
+            found = page_files({"m": hostile}, server=True)
+            models = {
+                address: content for address, content in found.items() if "models/" in address
+            }
+            assert list(models) == ["models/m/metadata.json"], name
+    finally:
+        (bundle.folder / "link.onnx").unlink()
+
+
 def test_metadata_tells_nothing_of_the_training_machine(bundle: Bundle, copied: Path) -> None:
     metadata = page_files({"m": bundle}, server=True)["models/m/metadata.json"]
     assert isinstance(metadata, bytes)

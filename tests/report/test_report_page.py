@@ -8,7 +8,7 @@ import pytest
 from topseg.core.labels import LabelSet, default_palette
 from topseg.evaluation.confusion import ConfusionMatrix
 from topseg.evaluation.scores import Scores
-from topseg.report.page import Report, write_report
+from topseg.report.page import RunReport, write_report
 from topseg.report.pictures import Example
 
 VOID = {"meta", "img", "line", "circle", "polyline", "br"}
@@ -42,7 +42,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def make_report(names: tuple[str, ...] = ("sky", "<b>ground</b> & more", "absent")) -> Report:
+def make_report(names: tuple[str, ...] = ("sky", "<b>ground</b> & more", "absent")) -> RunReport:
     labels = LabelSet(names, default_palette(len(names)))
     truth = np.repeat(np.array([[0, 1]], np.uint8), 8, axis=1)
     prediction = truth.copy()
@@ -55,7 +55,7 @@ def make_report(names: tuple[str, ...] = ("sky", "<b>ground</b> & more", "absent
         {"step": 20, "loss": 1.0, "lr": 1e-4, "images_per_s": 8.0},
     ]
     image = np.zeros((1, 16, 3), np.uint8)
-    return Report(
+    return RunReport(
         title="A <script>title</script>",
         summary="What & how.",
         figures={"mIoU": "61.5%"},
@@ -124,7 +124,7 @@ def test_many_classes_have_no_matrix(tmp_path: Path) -> None:
 
 def test_a_model_without_log_or_pictures_has_a_page(tmp_path: Path) -> None:
     full = make_report()
-    bare = Report("Bare", "Scores alone.", {}, full.labels, full.scores)
+    bare = RunReport("Bare", "Scores alone.", {}, full.labels, full.scores)
     write_report(tmp_path / "report.html", bare)
     page = Page(tmp_path / "report.html")
     assert {"svg", "img"}.isdisjoint(tag for tag, _ in page.tags)

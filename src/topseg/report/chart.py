@@ -92,7 +92,7 @@ def line_chart(title: str, series: Sequence[Series], *, percent: bool = False) -
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Give round numbers that enclose a range, four to eight of them."""
+    """Return round numbers that enclose a range, four to eight of them."""
     span = high - low or abs(high) or 1.0
     unit = 10 ** math.floor(math.log10(span / 4))
     step = next(unit * m for m in (1, 2, 2.5, 5, 10) if span / (unit * m) <= 5)

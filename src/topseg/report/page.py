@@ -27,7 +27,7 @@ _UNIT = re.compile(r"(?<=\d) ([^\s\d<]+)")
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """What the page shows.
 
     Attributes:
@@ -55,7 +55,7 @@ class Report:
     commands: Sequence[str] = ()
 
 
-def write_report(path: Path, report: Report) -> None:
+def write_report(path: Path, report: RunReport) -> None:
     """Write a report as one HTML file.
 
     Raises:
@@ -64,7 +64,7 @@ def write_report(path: Path, report: Report) -> None:
     write_text(path, "\n".join(_page(report)) + "\n")
 
 
-def _page(report: Report) -> Iterator[str]:
+def _page(report: RunReport) -> Iterator[str]:
     style = (importlib.resources.files("topseg.report") / "style.css").read_text(encoding="utf-8")
     title = escape(report.title)
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
@@ -78,7 +78,7 @@ def _page(report: Report) -> Iterator[str]:
     yield f"</main>\n<footer>Made by topseg {__version__}.</footer>\n</body>\n</html>"
 
 
-def _pictures(report: Report) -> Iterator[str]:
+def _pictures(report: RunReport) -> Iterator[str]:
     if not report.examples:
         return
     yield "<section><h2>Pictures</h2>"
@@ -92,7 +92,7 @@ def _pictures(report: Report) -> Iterator[str]:
     yield "</section>"
 
 
-def _classes(report: Report) -> Iterator[str]:
+def _classes(report: RunReport) -> Iterator[str]:
     scores = report.scores
     yield "<section><h2>Classes</h2>"
     yield f"<p>{escape(scores.summary().splitlines()[1])}.</p>"
@@ -113,7 +113,7 @@ def _classes(report: Report) -> Iterator[str]:
     yield "<td></td></tr></tbody></table></div></section>"
 
 
-def _confusion(report: Report) -> Iterator[str]:
+def _confusion(report: RunReport) -> Iterator[str]:
     matrix, names = report.scores.confusion.matrix, report.scores.names
     if matrix is None or len(names) > _LARGEST_MATRIX:
         return
@@ -134,7 +134,7 @@ def _confusion(report: Report) -> Iterator[str]:
     yield "</tbody></table></div></section>"
 
 
-def _curves(report: Report) -> Iterator[str]:
+def _curves(report: RunReport) -> Iterator[str]:
     if not report.log:
         return
     log, accent = report.log, "var(--accent)"
@@ -154,7 +154,7 @@ def _curves(report: Report) -> Iterator[str]:
     yield "</div></section>"
 
 
-def _details(report: Report) -> Iterator[str]:
+def _details(report: RunReport) -> Iterator[str]:
     if report.commands:
         commands = escape("\n".join(report.commands))
         yield "<section><h2>What to type next</h2>"
@@ -170,7 +170,7 @@ def _details(report: Report) -> Iterator[str]:
 
 
 def _points(log: Sequence[Mapping[str, Any]], *keys: str) -> list[tuple[float, float]]:
-    """Give (step, value) of the lines that have a value there."""
+    """Return (step, value) of the lines that have a value there."""
     points = []
     for line in log:
         value: Any = line

@@ -42,7 +42,7 @@ class Example:
     prediction: Mask
 
     def scores(self, labels: LabelSet) -> Scores:
-        """Give the scores of this image alone."""
+        """Return the scores of this image alone."""
         confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
         confusion.update(self.truth, self.prediction)
         return Scores(labels.names, confusion, images=1)
@@ -65,7 +65,7 @@ def choose_examples(predictor: Predictor, dataset: Samples, count: int = 8) -> l
 
 
 def example_figure(example: Example, labels: LabelSet) -> str:
-    """Give a ``<figure>``: image, truth, prediction, and where the two differ."""
+    """Return a ``<figure>``: image, truth, prediction, and where the two differ."""
     image, truth, prediction = _shown(example)
     wrong = (truth != prediction) & (truth != labels.ignore_index)
     scores, name = example.scores(labels), escape(example.name)
@@ -98,7 +98,7 @@ def _spread(total: int, count: int) -> list[int]:
 
 
 def _shown(example: Example) -> tuple[Picture, Mask, Mask]:
-    """Give image, truth and prediction at the size of the page; the image as RGB."""
+    """Return image, truth and prediction at the size of the page; the image as RGB."""
     image = example.image[..., [0, 0, 0] if example.image.shape[2] < 3 else [0, 1, 2]]
     height, width = example.truth.shape
     scale = min(1.0, _LARGEST / max(height, width))

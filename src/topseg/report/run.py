@@ -24,7 +24,7 @@ from topseg.evaluation.scores import Scores
 from topseg.inference.hub import open_model
 from topseg.inference.predictor import Predictor
 from topseg.recipe import Recipe, read_recipe
-from topseg.report.page import Report, write_report
+from topseg.report.page import RunReport, write_report
 from topseg.report.pictures import choose_examples
 from topseg.runtimes.registry import open_runtime
 
@@ -71,7 +71,7 @@ def report_run(
     scores = evaluate(predictor, dataset, progress=progress)
     speed = len(dataset) / (time.perf_counter() - start)
     log = read_log(run)
-    report = Report(
+    report = RunReport(
         title=title or f"{metadata.architecture.name} on {Path(recipe.data.root).name}",
         summary=_summary(bundle, recipe, scores),
         figures=_figures(bundle, recipe, log, scores, speed),
@@ -101,7 +101,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 
 def training_seconds(log: Sequence[Mapping[str, Any]], batch_size: int) -> float:
-    """Give how long the steps took, evaluations and checkpoints left out."""
+    """Return how long the steps took, evaluations and checkpoints left out."""
     seconds, before = 0.0, 0
     for line in log:
         if rate := line.get("images_per_s"):

@@ -27,7 +27,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ServeConfig:
-    """Everything that can be said about a service."""
+    """All settings of a service."""
 
     models: dict[str, ModelPath] = field(default_factory=dict)
     """Name in addresses: MODEL. The first one answers where no name is given."""
@@ -42,7 +42,7 @@ class ServeConfig:
     device: str = "auto"
     """Where the network runs: auto, cpu, cuda."""
     workers: Natural | None = None
-    """Worker processes a model; null: one for every `threads` processors, at most 8."""
+    """Worker processes per model; null: one for every `threads` processors, at most 8."""
     threads: Natural = 1
     """CPU threads of each worker."""
     max_batch: Natural = 1
@@ -51,25 +51,28 @@ class ServeConfig:
     """How long a request may be kept back for others to join its batch. At 0 batches form only
     while all workers are busy."""
     queue: Natural = 64
-    """Requests a model that may wait; more are refused by 503."""
+    """Requests per model that may wait; more are refused by 503."""
     deadline_s: Seconds = 30.0
     """Longest time for an answer; a request can ask for less."""
     worker_seconds: Seconds = 30.0
-    """A worker that takes longer for a batch is ended and replaced."""
+    """A worker that takes longer for a batch is killed and replaced, whatever it hangs in."""
     max_request_bytes: Natural = 32 * 2**20
-    """Largest request body, as sent and unpacked."""
+    """Largest request body, as sent and unpacked, and largest gRPC message."""
     max_held_bytes: Natural = 512 * 2**20
-    """Request bodies in memory, all together; more are refused by 503."""
+    """What all requests hold together: bodies as sent and unpacked, messages, answers until they
+    are sent; more is refused by 503."""
     max_pixels: Natural = 25_000_000
     """Largest image, height times width, that is decoded."""
     max_batch_pixels: Natural = 2048 * 2048
     """Network pixels in one batch, and in one request of tensors."""
     head_s: Seconds = 10.0
-    """Time for a request's head to arrive, and for a kept connection to be used again."""
+    """Time for a request's head or a TLS handshake to arrive, for a kept connection to be used
+    again, and for a client to read some of its answer."""
     body_s: Seconds = 30.0
-    """Time for a request's body to arrive."""
+    """Time for a request's body, or a gRPC call's message, to arrive."""
     max_connections: Natural = 1000
-    """Open connections; more are refused by 503."""
+    """Open connections per port; more are refused by 503 (health is answered). Fewer where the
+    process may open fewer files ('ulimit -n')."""
     api_keys: tuple[str, ...] = ()
     """Keys, one of which every request must bring as 'Authorization: Bearer KEY'; none: no keys.
     Health and the page's own files need none."""
@@ -105,7 +108,7 @@ class ServeConfig:
 
     @property
     def worker_count(self) -> int:
-        """Worker processes a model."""
+        """Worker processes per model."""
         return self.workers or max(1, min(8, _processors() // self.threads))
 
     @property

@@ -53,7 +53,13 @@ def write_triton(
             f"{bundle.folder}: has no {graph} graph; make one by "
             f"'topseg export MODEL --out BUNDLE --formats {graph}'"
         )
-    source = bundle.folder / bundle.metadata.graphs[graph].file
+    file = bundle.metadata.graphs[graph].file
+    if file not in bundle.metadata.files:
+        raise InputError(
+            f"{bundle.folder / METADATA}: files does not list the graph '{file}', so it was not "
+            "checked; get the bundle again"
+        )
+    source = bundle.folder / file
     target = folder / VERSION / BACKENDS[graph][1]
     copies = {source: target, bundle.folder / METADATA: folder / VERSION / METADATA}
     weights = source.with_suffix(".bin")
@@ -67,7 +73,7 @@ def write_triton(
 
 
 def triton_config(bundle: Bundle, name: str, graph: str, max_batch: int) -> str:
-    """Give a model's ``config.pbtxt`` (-1 is any size; the batch is left out)."""
+    """Return a model's ``config.pbtxt`` (-1 is any size; the batch is left out)."""
     metadata = bundle.metadata
     height, width = metadata.graphs[graph].fixed_size or (-1, -1)
     output, kind, sides = "logits", "TYPE_FP32", [metadata.architecture.num_classes, height, width]
@@ -93,7 +99,7 @@ parameters {{ key: "classes" value {{ string_value: {json.dumps(", ".join(metada
 
 
 def kserve_manifest(name: str, *, image: str, storage: str, **settings: Any) -> str:
-    """Give a KServe InferenceService that runs this service with a bundle.
+    """Return a KServe InferenceService that runs this service with a bundle.
 
     Args:
         name: Of the InferenceService, and of the model in it.

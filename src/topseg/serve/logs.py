@@ -27,7 +27,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_json(level: str, stream: TextIO | None = None) -> None:
-    """Let this package and its server log as JSON.
+    """Make this package and its libraries log as JSON.
 
     Args:
         level: The least level that is logged.

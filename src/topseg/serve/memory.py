@@ -25,7 +25,7 @@ class Memory:
         self._lock = threading.Lock()  # bodies are unpacked in threads
 
     def add(self, size: int) -> bool:
-        """Count bytes, or give them back (less than 0); return whether all fit."""
+        """Count bytes, or release them (less than 0); return whether all fit."""
         with self._lock:
             self.held += size
             return self.held <= self._limit
@@ -50,6 +50,6 @@ class Share:
             raise memory_full()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         size, self._size = self._size, 0
         self._memory.add(-size)

@@ -101,5 +101,5 @@ class Metrics:
             self.refused.labels(refusal.reason).inc()
 
     def text(self) -> bytes:
-        """Give everything in Prometheus' text format."""
+        """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)

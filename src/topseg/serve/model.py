@@ -146,7 +146,7 @@ class Model:
         return answer
 
     async def close(self) -> None:
-        """Take no more, answer what waits, end the workers."""
+        """Accept no more, answer what waits, end the workers."""
         self._batcher.close()
         if not self._open:  # nobody is there who could answer
             for loop in self._loops:
@@ -189,7 +189,7 @@ class Model:
             job.finish(answer)
 
     async def _call(self, worker: Worker, tasks: list[Task], seconds: float) -> list[Answer]:
-        """Let a worker answer; one that takes longer is killed, whatever it hangs in.
+        """Return a worker's answers; one that takes longer is killed, whatever it hangs in.
 
         Raises:
             WorkerLost: It died or was killed.

@@ -153,7 +153,7 @@ class Calls:
                 raise
             except Exception:
                 log.exception("call failed")
-                refusal = Refusal(500, "internal error; the log has more", reason="fault")
+                refusal = Refusal(500, "internal error; see the server log", reason="fault")
             finally:
                 body, request = b"", None
                 self.places += placed
@@ -166,7 +166,7 @@ class Calls:
         return handle
 
     def _take_place(self) -> None:
-        """Take one of the places of calls that are not about health."""
+        """Reserve one of the places of calls that are not about health."""
         if self.places == 0:
             raise Refusal(503, "busy: too many calls; try again", reason="calls", retry_after=1)
         self.places -= 1

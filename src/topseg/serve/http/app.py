@@ -87,17 +87,17 @@ def _lifespan(site: Site) -> Any:
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/v2/health/live", tags=["health"])
     async def live() -> dict[str, bool]:
-        """Tell that the process answers."""
+        """Report that the process answers."""
         return {"live": True}
 
     @app.get("/v2/health/ready", tags=["health"])
     async def ready() -> JSONResponse:
-        """Tell whether every model is warm and the service is to stay (200, else 503)."""
+        """Report whether every model is warm and the service is to stay (200, else 503)."""
         return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
     @app.get("/metrics", tags=["health"])
     async def metrics() -> Response:
-        """Give the measurements in Prometheus' text format."""
+        """Return the measurements in Prometheus' text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
@@ -117,7 +117,7 @@ def _add_inference(app: FastAPI, service: Service) -> None:
     @app.get("/v2/models/{name}/versions/{version}/ready", include_in_schema=False)
     @app.get("/v2/models/{name}/ready", tags=["health"])
     async def model_ready(name: str, version: str = "") -> JSONResponse:
-        """Tell whether a model is warm (200, else 503)."""
+        """Report whether a model is warm (200, else 503)."""
         ready = service.model(name, version).ready
         return JSONResponse({"name": name, "ready": ready}, 200 if ready else 503)
 
@@ -249,7 +249,7 @@ def _add_errors(app: FastAPI) -> None:
         return error_response(request.scope, refusal)
 
     async def fail(request: Request, error: Exception) -> Response:
-        message = "internal error; the log has more"  # Starlette raises the error once more
+        message = "internal error; see the server log"  # Starlette raises the error once more
         return error_response(request.scope, Refusal(500, message, reason="fault"))
 
     async def forget(request: Request, error: Exception) -> Response:

@@ -99,7 +99,7 @@ class HttpServer(uvicorn.Server):
             transport.abort()
 
     def leave(self, connection: Connection) -> None:
-        """Forget a connection."""
+        """Stop counting a connection."""
         self._open.discard(connection)
 
     def _connect(self) -> asyncio.Protocol:
@@ -126,7 +126,7 @@ class Connection(H11Protocol):
         self.conn.next_event = self._checked_event  # type: ignore[method-assign]
 
     def connection_made(self, transport: Any) -> None:
-        """Give the first request's head its time."""
+        """Start the time of the first request's head."""
         super().connection_made(transport)
         self._made = True
         self._owner.enter(self, transport)
@@ -136,7 +136,7 @@ class Connection(H11Protocol):
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        """Give every later head its time too, from its first byte on."""
+        """Start the time of every later head, at its first byte."""
         if not self._made:  # TLS stands, but this connection has not been told yet
             self._early += data
             return
@@ -147,7 +147,7 @@ class Connection(H11Protocol):
             self._forget_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Cancel the timers."""
         self._forget_head()
         self._forget_unread()
         self._owner.leave(self)
@@ -155,7 +155,7 @@ class Connection(H11Protocol):
             super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Let the answer wait for its client to read, and look after a while whether it does."""
+        """Hold the answer until its client reads, and check after a while that it does."""
         super().pause_writing()
         self._expect_reading()
 
@@ -178,7 +178,7 @@ class Connection(H11Protocol):
             super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, and close."""
+        """Answer what is no HTTP with a refusal, and close."""
         refusal = Refusal(400, "request: not valid HTTP/1.1", reason="http")
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._send(error_response({}, refusal))

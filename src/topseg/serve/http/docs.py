@@ -16,7 +16,7 @@ h2 code { font-size: 1.05rem; } dt { margin-top: .4rem; } dd { margin-left: 1.5r
 
 
 def render(schema: Mapping[str, Any]) -> str:
-    """Give an OpenAPI description as HTML.
+    """Return an OpenAPI description as HTML.
 
     Args:
         schema: As at ``/openapi.json``.

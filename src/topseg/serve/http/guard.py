@@ -48,11 +48,11 @@ class Keys:
     """The keys that a request may bring."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        """Take the keys; none: every request may pass."""
+        """Store the keys; none: every request may pass."""
         self._keys = [key.encode() for key in keys]
 
     def check(self, authorization: str) -> None:
-        """Let a request pass, in a time that does not tell how near a wrong key is.
+        """Check a request's key, in a time that does not depend on how near a wrong key is.
 
         Raises:
             Refusal: No key, or a wrong one.
@@ -120,7 +120,11 @@ class Guard:
         except Exception:
             log.exception("request failed", extra={"fields": {"request_id": exchange.id}})
             if exchange.status is None:
-                fault = Refusal(500, "internal error; the log has more", reason="fault")
+                fault = Refusal(
+                    500,
+                    f"internal error; see the server log (request id {exchange.id})",
+                    reason="fault",
+                )
                 await error_response(scope, fault)(scope, exchange.receive, exchange.send)
         finally:
             exchange.end()
@@ -142,7 +146,7 @@ def error_response(scope: Scope, refusal: Refusal) -> JSONResponse:
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Take a request's own id, if it is one that a log can hold, or make one."""
+    """Return a request's own id, if it is one that a log can hold, or a new one."""
     asked = str(headers.get("x-request-id", ""))
     return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
 
@@ -250,7 +254,7 @@ class _Exchange:
         await self._send(message)
 
     def end(self) -> None:
-        """Let go of body and answer, measure and log."""
+        """Release body and answer, measure and log."""
         self._share.close()
         seconds = time.perf_counter() - self._start
         route = getattr(self.scope.get("route"), "path", "other")

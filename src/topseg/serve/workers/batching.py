@@ -182,12 +182,12 @@ class Batcher(Generic[Task, Answer]):
         return max(1, math.ceil(len(self._jobs) * self._seconds / self._workers))
 
     def wake(self) -> None:
-        """Let everybody who waits for a batch look again."""
+        """Make everybody who waits for a batch look again."""
         self._changed.set()
         self._changed.clear()
 
     def close(self) -> None:
-        """Take nothing more; what waits is still given to the workers."""
+        """Accept nothing more; what waits is still given to the workers."""
         self._closed = True
         self.wake()
 

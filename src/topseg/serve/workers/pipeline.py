@@ -93,7 +93,7 @@ class Answer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Take the time of a stage."""
+        """Measure the time of a stage."""
         start = time.perf_counter()
         yield
         self.stages[name] = time.perf_counter() - start

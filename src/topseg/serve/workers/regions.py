@@ -51,7 +51,7 @@ def describe(mask: Mask, labels: LabelSet, shapes: Shapes = "rle") -> bytes:
 
 
 def run_lengths(mask: Mask) -> dict[int, list[int]]:
-    """Give every class's run lengths as COCO has them.
+    """Return every class's run lengths as COCO has them.
 
     Args:
         mask: (H, W) class indices.

@@ -99,7 +99,7 @@ class Worker:
         return self._process.sentinel
 
     def __call__(self, tasks: Sequence[Task]) -> list[Answer]:
-        """Let the process answer a batch, however long that takes; :meth:`kill` ends the wait.
+        """Return the process's answers to a batch, after any time; :meth:`kill` ends the wait.
 
         Args:
             tasks: What its pipeline gets; none: it answers that it is there.
