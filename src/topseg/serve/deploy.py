@@ -53,13 +53,13 @@ def write_triton(
             f"{bundle.folder}: has no {graph} graph; make one by "
             f"'topseg export MODEL --out BUNDLE --formats {graph}'"
         )
-    file = bundle.metadata.graphs[graph].file
-    if file not in bundle.metadata.files:
+    named = bundle.metadata.graphs[graph].file
+    if named not in bundle.metadata.files:
         raise InputError(
-            f"{bundle.folder / METADATA}: files does not list the graph '{file}', so it was not "
+            f"{bundle.folder / METADATA}: files does not list the graph '{named}', so it was not "
             "checked; get the bundle again"
         )
-    source = bundle.folder / file
+    source = bundle.folder / named
     target = folder / VERSION / BACKENDS[graph][1]
     copies = {source: target, bundle.folder / METADATA: folder / VERSION / METADATA}
     weights = source.with_suffix(".bin")
