@@ -270,10 +270,13 @@ def _by_bands(
             wide = image.transpose(0, 1) @ across.T  # (h, K, W)
             outer = torch.zeros_like(wide)  # gradient of wide
             for top in range(0, H, rows):
+                # The band's rows of pixels, and the rows of samples that they lie between.
                 here = slice(top, top + rows)
                 near = slice(low[top], low[min(top + rows, H) - 1] + 2)
+                # Interpolate the band, and take the logarithm of its probabilities.
                 band = down[here, near]  # (R, r)
                 shares = (band @ wide[near].flatten(1)).view(-1, K, W).log_softmax(1)  # (R, K, W)
+                # The loss of the true class at each pixel that has one.
                 known = labelled[i, here]  # (R, W)
                 truth = job.target[i, here].long().where(known, 0).unsqueeze(1)  # (R, 1, W)
                 loss = -shares.gather(1, truth).squeeze(1) * known
@@ -282,17 +285,20 @@ def _by_bands(
                     losses[i, here] = loss
                 total += (weight * loss).sum(dtype=torch.float64) * (1 - job.smoothing)
                 count += weight.sum(dtype=torch.float64)
+                # Smoothing: its share of the loss of every class.
                 if spread:
                     every = (shares * weights[:, None]).sum(1) * known
                     total -= every.sum(dtype=torch.float64) * spread
                 if gradient is None:
                     continue
+                # The gradient: probabilities minus the target, each pixel by its weight.
                 weight = weight * (1 - job.smoothing)
                 factor = weight + spread * weights.sum() * known
                 slope = shares.exp_().mul_(factor.unsqueeze(1))
                 slope.scatter_add_(1, truth, -weight.unsqueeze(1))
                 if spread:
                     slope -= spread * weights[:, None] * known.unsqueeze(1)
+                # Back to the rows of samples; the columns follow once per image.
                 outer[near] += (band.T @ slope.flatten(1)).view(-1, K, W)
             if gradient is not None:
                 gradient[i] = (outer @ across).transpose(0, 1)  # (K, h, w)

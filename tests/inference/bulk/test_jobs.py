@@ -69,3 +69,23 @@ def test_paths_that_leave_the_list_are_mirrored_from_the_root(tmp_path: Path) ->
     root = tmp_path.relative_to(tmp_path.anchor)
     expected = [str(root / "one" / "0001"), str(root / "two" / "0001"), "in/0001"]
     assert [job.output for job in _find([inputs])] == expected
+
+
+def test_lists_of_any_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a byte order mark, names that are not UTF-8, and the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.jpg\r\ncaf\xe9.jpg\n~/b.jpg\n")
+    cafe = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
+    images = [job.image for job in _find([Path("~/list.txt")])]
+    assert images == [str(tmp_path / name) for name in ("a.jpg", cafe, "b.jpg")]
+    (tmp_path / "list.txt").write_bytes("a.jpg".encode("utf-16"))
+    with pytest.raises(InputError, match="cannot be read as a list of files; expected UTF-8 text"):
+        _find([tmp_path / "list.txt"])
+
+
+def test_files_that_are_no_images_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "clip.mov").touch()
+    (folder / "more.jfif").touch()
+    assert len(_find([folder])) == 41
+    assert caplog.messages == [f"{folder}: 1 other file passed over (1 of .mov)"]
