@@ -1,4 +1,4 @@
-"""Commands that measure models: evaluate, bench."""
+"""Commands that measure models: evaluate, compare, bench."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def evaluate(
     stride: tuple[int, int] | None = None,
     protocol: Literal["direct", "reference", "network"] = "direct",
     json: Path | None = None,
+    details: Flag = False,
+    csv: Path | None = None,
     runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Annotated[int | None, POSITIVE] = None,
@@ -41,14 +43,19 @@ def evaluate(
         protocol: direct; reference: PaddleSeg's interpolation and counting; network: at the
             network's resolution, which is not comparable with the others.
         json: Write the scores to this file as well.
+        details: Measure boundaries, calibration and objects by size as well, and the mIoU's
+            interval.
+        csv: Write a table of images with their scores to this file.
         runtime: The engine.
         device: Where to run.
         threads: CPU threads.
     """
     from rich.console import Console
 
-    from topseg.core.files import write_json
+    from topseg.core.files import write_json, write_text
     from topseg.data.dataset import open_dataset
+    from topseg.evaluation.details import describe, details_of, summarize
+    from topseg.evaluation.images import PerImage
     from topseg.evaluation.run import evaluate
     from topseg.inference.hub import load
     from topseg.inference.tta import Slide
@@ -68,10 +75,14 @@ def evaluate(
     windows = None
     if slide is not None:
         windows = Slide(slide, stride or (slide[0] * 2 // 3 // 8 * 8, slide[1] * 2 // 3 // 8 * 8))
+    labels = dataset.labels
+    per_image = PerImage(labels.num_classes, labels.ignore_index)
+    more = details_of(labels, threads or 1, logits=protocol != "reference") if details else []
     with show_progress("evaluate") as progress:
         scores = evaluate(
             predictor,
             dataset,
+            accumulators=[*more, *([per_image] if details or csv else [])],
             flip=flip,
             scales=scales,
             slide=windows,
@@ -80,8 +91,77 @@ def evaluate(
         )
     Console().print(scores.table())
     say(scores.summary())
+    deeper = summarize(more, per_image) if details else {}
+    if details:
+        say(describe(deeper))
     if json is not None:
-        write_json(json, scores.to_dict())
+        write_json(json, scores.to_dict() | deeper)
+    if csv is not None:
+        names = [dataset.name(index) for index in range(len(dataset))]
+        write_text(csv, per_image.to_csv(names, labels.names))
+
+
+@app.command
+def compare(
+    a: str,
+    b: str,
+    data: Path,
+    /,
+    *overrides: str,
+    split: Literal["val", "train"] = "val",
+    max_drop: float = 0.0,
+    out: Path | None = None,
+    json: Path | None = None,
+    runtime: Runtime = "auto",
+    device: Device = "auto",
+    threads: Annotated[int | None, POSITIVE] = None,
+) -> int:
+    """Compare two models on a labelled data set, with intervals by a paired bootstrap.
+
+    Exit code 1: B is worse than A by more than --max-drop, with the whole 95 % interval.
+
+    Args:
+        a: MODEL, the one to beat.
+        b: MODEL, the other one.
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+        split: Which split.
+        max_drop: Points of mIoU that B may lose.
+        out: Write one HTML page with classes, speed and pictures to this file.
+        json: Write the figures to this file.
+        runtime: The engine of both.
+        device: Where to run.
+        threads: CPU threads.
+    """
+    from topseg.core.files import write_json
+    from topseg.data.dataset import open_dataset
+    from topseg.evaluation.comparison import compare
+    from topseg.inference.hub import load
+    from topseg.recipe import read_data
+    from topseg.report.comparison import write_comparison
+
+    with show_progress("download", size=True) as progress:
+        one, two = (
+            load(model, runtime=runtime, device=device, threads=threads, progress=progress)
+            for model in (a, b)
+        )
+    metadata = one.runtime.metadata
+    dataset = open_dataset(
+        read_data(data, overrides),
+        split,
+        channels=metadata.architecture.in_channels,
+        scale=metadata.input.scale,
+    )
+    with show_progress("compare") as progress:
+        found = compare(one, two, dataset, progress=progress)
+    first, second = found.miou
+    say(f"mIoU A {100 * first:.2f}, B {100 * second:.2f}\n{found.verdict()}")
+    if out is not None:
+        write_comparison(out, found, one, two, dataset, names=(a, b))
+        say(f"{out}: written")
+    if json is not None:
+        write_json(json, found.to_dict())
+    return int(found.is_worse(max_drop))
 
 
 @app.command
