@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 DILATION = 0.02
 """d as a share of the image's diagonal, as the paper has it."""
 TRIMAPS = (2, 4, 8, 16)
-"""Half widths of the bands, in pixels."""
+"""Half widths of the bands in pixels, ascending."""
 
 
 class BoundaryIoU:
@@ -47,13 +47,24 @@ class BoundaryIoU:
 
     def update(self, truth: Mask, mask: Mask, logits: Logits | None = None) -> None:
         """Count one image."""
-        mask = np.where(truth == self._ignore_index, truth, mask).astype(truth.dtype)
+        valid = truth != self._ignore_index
+        if not valid.all():
+            mask = np.where(valid, mask, truth).astype(truth.dtype)
+        K = self.counts.shape[2]
+        right = truth == mask
+        # Boundary IoU: each mask by its own band.
         distance = max(1, round(DILATION * math.hypot(*truth.shape)))
-        ours, theirs = _inner_band(truth, distance), _inner_band(mask, distance)
-        self._count(0, truth, mask, ours, theirs)
-        for index, width in enumerate(self._trimaps, start=1):
-            band = self._trimap(truth, width)
-            self._count(index, truth, mask, band, band)
+        ours, theirs = _inner_band(truth, distance) & valid, _inner_band(mask, distance) & valid
+        for column, values in enumerate((truth[ours & theirs & right], mask[theirs], truth[ours])):
+            self.counts[0, column] += np.bincount(values, minlength=K)
+        # Trimaps: the bands lie in each other, so each pixel counts in its narrowest and beyond.
+        level = self._levels(truth)
+        near = level < len(self._trimaps)
+        index, here, there = level[near].astype(np.intp) * K, truth[near], mask[near]
+        shape = (len(self._trimaps), K)
+        for column, values in enumerate(((index + here)[right[near]], index + there, index + here)):
+            counts = np.bincount(values, minlength=shape[0] * K).reshape(shape)
+            self.counts[1:, column] += counts.cumsum(axis=0)
 
     def state(self) -> State:
         """Return the counts, which add up."""
@@ -74,20 +85,21 @@ class BoundaryIoU:
             },
         }
 
-    def _count(self, row: int, truth: Mask, mask: Mask, ours: Bools, theirs: Bools) -> None:
-        valid = truth != self._ignore_index
-        hits = ours & theirs & valid & (truth == mask)
-        for column, values in enumerate((truth[hits], mask[theirs & valid], truth[ours & valid])):
-            K = self.counts.shape[2]
-            self.counts[row, column] += np.bincount(values, minlength=K)[:K]
+    def _levels(self, truth: Mask) -> NDArray[np.uint8]:
+        """Return for each pixel how many bands it lies outside of; 255 where it is ignored.
 
-    def _trimap(self, truth: Mask, width: int) -> Bools:
-        """Return the pixels with another class than theirs within so many pixels."""
+        A band holds the pixels with another class than theirs within so many pixels.
+        """
         ignored = truth == self._ignore_index  # the largest value: no minimum, and 0 no maximum
-        kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-        low = cv2.erode(truth, kernel)
-        high = cv2.dilate(np.where(ignored, 0, truth).astype(truth.dtype), kernel)
-        return np.asarray((low != high) & ~ignored, np.bool_)
+        low, high = truth, np.where(ignored, 0, truth).astype(truth.dtype)
+        level, reach = np.zeros(truth.shape, np.uint8), 0
+        for width in self._trimaps:  # a window grows by steps as well as at once
+            kernel = np.ones((2 * (width - reach) + 1,) * 2, np.uint8)
+            low, high = np.asarray(cv2.erode(low, kernel)), np.asarray(cv2.dilate(high, kernel))
+            level += low == high
+            reach = width
+        level[ignored] = 255
+        return level
 
 
 def _inner_band(mask: Mask, distance: int) -> Bools:

@@ -44,7 +44,7 @@ class Calibration:
         chance, right = probability[valid], (truth == mask)[valid]
         bins = self.sums.shape[1]
         # Bins are open at their lower end, as the paper has them.
-        index = np.clip(np.ceil(chance * np.float32(bins)).astype(np.int64) - 1, 0, bins - 1)
+        index = np.clip(np.ceil(chance * np.float32(bins)) - 1, 0, bins - 1).astype(np.intp)
         self.sums[0] += np.bincount(index, minlength=bins)
         self.sums[1] += np.bincount(index, chance, bins)
         self.sums[2] += np.bincount(index[right], minlength=bins)
