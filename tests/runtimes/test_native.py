@@ -58,6 +58,14 @@ def test_threads_change_nothing(trained: Bundle, path: str) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_an_image_does_not_depend_on_its_batch(trained: Bundle) -> None:
+    images = draw(3, 64, 96, 3)
+    runtime = NativeRuntime(trained, threads=2)
+    together = runtime(images)
+    for index in range(3):
+        np.testing.assert_array_equal(together[index], runtime(images[index : index + 1])[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_may_be_stored_in_half(trained: Bundle, tmp_path: Path, dtype: torch.dtype) -> None:
     stored = {

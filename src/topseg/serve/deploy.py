@@ -34,7 +34,7 @@ def write_triton(
         bundle: The model.
         out: The repository's folder; the model becomes a folder in it.
         name: The model's name.
-        graph: Which graph: "onnx", "onnx-mask" (masks instead of logits) or "openvino".
+        graph: A key of ``BACKENDS``; "onnx-mask" answers with masks instead of logits.
         max_batch: Images that Triton may give the network at once.
 
     Returns:
