@@ -112,6 +112,37 @@ def test_settings_that_do_not_fit_together(
         read_recipe(write(tmp_path / "a.yaml"), overrides)
 
 
+def test_a_short_run_has_a_short_warm_up(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.yaml", "train: {steps: 9000}", "schedule: {warmup_steps: 1500}")
+    told: list[str] = []
+    recipe = read_recipe(file, ["train.steps=150"], report=told.append)
+    assert recipe.schedule.warmup_steps == 15
+    assert told == ["a.yaml: schedule.warmup_steps: 15 instead of 1500 for 150 steps"]
+    one_cycle = read_recipe(file, ["train.steps=150", "schedule.name=one_cycle"])
+    assert one_cycle.schedule.warmup_steps == 45
+    with pytest.raises(InputError, match=r"expected fewer than train\.steps"):
+        read_recipe(file, ["train.steps=150", "schedule.warmup_steps=200"])
+    assert read_recipe(file, ["train.steps=2000"]).schedule.warmup_steps == 1500
+
+
+def test_epochs_are_answered_with_steps(tmp_path: Path) -> None:
+    for name in "abcde":
+        write(tmp_path / f"images/train/{name}.png")
+        write(tmp_path / f"masks/train/{name}.png")
+    file = write(tmp_path / "a.yaml", "train: {batch_size: 2}")
+    with pytest.raises(InputError, match=r"20 epochs of 5 images by 2 are train.steps=50$"):
+        read_recipe(file, ["train.epochs=20"])
+    with pytest.raises(InputError, match=r"train.steps = 20 x images / 2$"):
+        read_recipe(file, ["train.epochs=20", "data.root=nowhere"])
+
+
+def test_usual_names_of_losses(tmp_path: Path) -> None:
+    names = "[ce, {name: lovasz_softmax, weight: 2}, OhemCrossEntropyLoss, {name: DiceLoss}]"
+    recipe = read_recipe(write(tmp_path / "a.yaml", f"loss: {names}"))
+    assert [term.name for term in recipe.loss] == ["cross_entropy", "lovasz", "ohem", "dice"]
+    assert recipe.loss[1].weight == 2
+
+
 def test_data_by_folder_file_or_recipe(tmp_path: Path) -> None:
     assert read_data(tmp_path, ["layout=list"]).layout == "list"
     assert read_data(tmp_path).root == str(tmp_path)

@@ -17,8 +17,9 @@ def check(data: Path, /, *overrides: str) -> int:
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
     """
-    from topseg.data.checking import check, with_settings
+    from topseg.data.checking import check
     from topseg.data.errors import DataError
+    from topseg.data.remedies import with_settings
     from topseg.recipe import read_data_recipe
 
     source = read_data_recipe(data, overrides)

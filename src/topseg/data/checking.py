@@ -8,7 +8,6 @@ find the same picture twice: in both splits it would make scores look better tha
 from __future__ import annotations
 
 import hashlib
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,16 +24,14 @@ from topseg.data.classes import label_set, mask_reader
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs, size_mismatch
 from topseg.data.errors import DataError, UnknownValuesError, ignore_setting
-from topseg.data.layouts import find_layout
 from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.masks import MaskReader
+from topseg.data.remedies import black_and_white, with_settings, without_classes
 from topseg.media.images import read_image
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _BLOCK: Final = 32
-_SAMPLE: Final = 20
-"""Masks that are read to guess classes from."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,12 @@ class Report:
         """The problems that would not."""
         return [problem for problem in self.problems if not problem.serious]
 
+    @property
+    def seen(self) -> NDArray[np.int64]:
+        """(K,) pixels of each class in all splits."""
+        zeros = np.zeros(self.labels.num_classes, np.int64)
+        return sum((split.pixels for split in self.splits.values()), zeros)
+
     def text(self, limit: int | None = 10, command: Sequence[str] = ("topseg", "check")) -> str:
         """Write the report.
 
@@ -169,7 +172,7 @@ def check(
     try:
         report = Report(label_set(config))
     except DataError as error:  # what the masks hold may still be told
-        raise _without_classes(config, error) from None
+        raise without_classes(config, error) from None
     unknown: set[int] = set()
     ignored = False
     settings: dict[str, None] = {}
@@ -194,7 +197,7 @@ def check(
         given = config.ignore_index
         before = {given} if isinstance(given, int) else set(given or ())
         settings[ignore_setting(unknown | (before if ignored else set()))] = None
-    elif ignored and (found := _black_and_white(config, report)) is not None:
+    elif ignored and (found := black_and_white(config, report.labels.names, report.seen)):
         report.problems.append(Problem("masks of 0 and 255", found.what))
         settings |= dict.fromkeys(found.settings)
     report.settings = tuple(settings)
@@ -204,52 +207,6 @@ def check(
 def _what(error: InputError) -> str:
     """Return what is wrong; what to set is told once for all problems."""
     return error.what if isinstance(error, DataError) else str(error)
-
-
-def _without_classes(config: DataConfig, error: DataError) -> DataError:
-    """Return the error that no classes are given, with names for the numbers of the masks."""
-    try:
-        pairs = find_pairs(config, "train")
-        reader = MaskReader(LabelSet(("class",), ((0, 0, 0),)))
-        raw = (np.unique(reader.read_raw(pair.mask)) for pair in pairs.pairs[:_SAMPLE])
-        values = sorted({int(value) for part in raw for value in part} - {255})
-    except DataError as other:
-        return other if other.settings else error
-    except InputError:
-        return error
-    if not values or values[-1] > 254:
-        return error
-    names = ", ".join(f"class{value}" for value in range(values[-1] + 1))
-    text = f"{error.what}; the masks hold {len(values)} numbers, 0 to {values[-1]}"
-    return DataError(text, f"classes=[{names}]")
-
-
-def _black_and_white(config: DataConfig, report: Report) -> DataError | None:
-    """Return the error that masks hold 0 and 255, of which 255 was to be a class."""
-    given = config.ignore_index
-    takes_255 = given == 255 or (isinstance(given, tuple) and 255 in given)
-    names = report.labels.names
-    seen = sum((split.pixels for split in report.splits.values()), np.zeros(len(names), np.int64))
-    if not takes_255 or config.label_map or config.masks == "color" or len(names) > 2:
-        return None
-    if find_layout(config.layout).labels is not None or (len(names) == 2 and seen[1]):
-        return None
-    what = (
-        "the masks hold 0 and 255 only, and 255 stands for 'no class', so that one class alone is "
-        "left; if 255 is the second class, map it"
-    )
-    settings = ["label_map={0: 0, 255: 1}"]
-    if len(names) == 1:
-        other = "other" if names[0] == "background" else "background"
-        pair = ("background", "other") if other == "other" else ("background", names[0])
-        settings.append(f"classes=[{', '.join(pair)}]")
-    return DataError(what, *settings)
-
-
-def with_settings(command: Sequence[str], settings: Sequence[str]) -> str:
-    """Return a command line with settings, each in place of an earlier one of its key."""
-    keys = tuple(f"{setting.partition('=')[0]}=" for setting in settings)
-    return shlex.join([*(word for word in command if not word.startswith(keys)), *settings])
 
 
 @dataclass(frozen=True)

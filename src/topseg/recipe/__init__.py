@@ -37,6 +37,7 @@ from topseg.losses import AnyLoss, CrossEntropy
 from topseg.models import find_variant
 from topseg.models.family import Family, Variant
 from topseg.recipe.distill import DistillConfig
+from topseg.recipe.usual import usual_forms
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -278,7 +279,12 @@ def read_recipe(
     """
     default = {"data": {"root": str(path.resolve().parent)}}  # as a root of "." would say
     tree = merge(default, read_inherited(path, functools.partial(_anchor, report=report)))
-    return build(Recipe, _with_dataset(tree, overrides), path.name)
+    given = [one.partition("=")[0] for one in overrides]
+    tree, notes = usual_forms(_with_dataset(tree, overrides), path.name, given)
+    if report is not None:
+        for line in notes:
+            report(f"{path.name}: {line}")
+    return build(Recipe, tree, path.name)
 
 
 def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:

@@ -23,6 +23,7 @@ from topseg.core.errors import InputError
 from topseg.core.paths import without_paths
 from topseg.core.stop import StopSignal
 from topseg.data.dataset import Dataset, open_dataset
+from topseg.data.preflight import read_masks_first
 from topseg.models.normalize import Normalize
 from topseg.recipe import Recipe, num_classes_of
 from topseg.train.best import keep_weights, ranked
@@ -147,6 +148,7 @@ def prepare(recipe: Recipe, world: World) -> Parts:
         for split in ("train", "val")
     )
     num_classes = num_classes_of(recipe, data.labels.num_classes)
+    world.first(lambda: read_masks_first(recipe.data, data, val))
     check_batches(recipe, data, world)
     objective = make_objective(recipe, data.labels, world)
     return Parts(data, val, objective, TrainState.create(recipe, num_classes, world))
