@@ -25,6 +25,7 @@ def evaluate(
     json: Path | None = None,
     details: Flag = False,
     csv: Path | None = None,
+    robustness: Flag = False,
     runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Annotated[int | None, POSITIVE] = None,
@@ -46,6 +47,8 @@ def evaluate(
         details: Measure boundaries, calibration and objects by size as well, and the mIoU's
             interval.
         csv: Write a table of images with their scores to this file.
+        robustness: Measure with noise, blur, strong JPEG, little and much light, and small pictures
+            as well.
         runtime: The engine.
         device: Where to run.
         threads: CPU threads.
@@ -56,6 +59,7 @@ def evaluate(
     from topseg.data.dataset import open_dataset
     from topseg.evaluation.details import describe, details_of, summarize
     from topseg.evaluation.images import PerImage
+    from topseg.evaluation.robustness import evaluate_faults
     from topseg.evaluation.run import evaluate
     from topseg.inference.hub import load
     from topseg.inference.tta import Slide
@@ -94,6 +98,11 @@ def evaluate(
     deeper = summarize(more, per_image) if details else {}
     if details:
         say(describe(deeper))
+    if robustness:
+        with show_progress("robustness") as progress:
+            worse = evaluate_faults(predictor, dataset, progress)
+        say("\n".join(f"mIoU with {name:6}  {100 * one.miou:.2f}" for name, one in worse.items()))
+        deeper |= {"robustness": {name: one.to_dict()["miou"] for name, one in worse.items()}}
     if json is not None:
         write_json(json, scores.to_dict() | deeper)
     if csv is not None:
