@@ -146,6 +146,7 @@ def main() -> None:
             "|---|---|---|---|---|---|",
         ]
     note = (
+        f"Processes that were busy at the end (load average): {os.getloadavg()[0]:.0f}. "
         f"Fastest of {options.rounds} rounds each, in turns. The folder: {options.images} JPEG of "
         "640x480 with the packaged model. A step: Tiny, 8 crops of 192x256, 9 classes, its median "
         "within a run of 16."
