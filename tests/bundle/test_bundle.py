@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topseg.bundle.bundle import METADATA, read_bundle, write_metadata
-from topseg.bundle.metadata import Architecture, Metadata
+from topseg.bundle.bundle import read_bundle, write_metadata
+from topseg.bundle.metadata import METADATA, Architecture, Metadata
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
 
@@ -59,5 +59,5 @@ def test_folder_without_metadata(tmp_path: Path) -> None:
 def test_unlisted_weights_are_refused(tmp_path: Path) -> None:
     folder = make(tmp_path / "b")
     write_json(folder / METADATA, {**read_json(folder / METADATA), "files": {}})
-    with pytest.raises(InputError, match="are not listed"):
+    with pytest.raises(InputError, match=r"does not list 'weights\.safetensors'"):
         read_bundle(folder)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from topseg.bundle.bundle import Bundle
+from topseg.bundle.metadata import InputConfig
 from topseg.core.geometry import ResizeRule
 from topseg.inference.predictor import Predictor
 from topseg.runtimes.base import Runtime
@@ -131,7 +132,10 @@ class _Grey(ColorRuntime):
         super().__init__(bundle)
         model = dataclasses.replace(bundle.metadata.architecture, in_channels=channels)
         rule = ResizeRule(short_side=None, multiple=32)
-        self.metadata = dataclasses.replace(bundle.metadata, architecture=model, resize=rule)
+        values = InputConfig(mean=(0.5,) * channels, std=(0.5,) * channels)
+        self.metadata = dataclasses.replace(
+            bundle.metadata, architecture=model, input=values, resize=rule
+        )
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
         count, height, width, _ = images.shape

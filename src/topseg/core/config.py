@@ -16,10 +16,12 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from topseg.core.choice import PROBLEM, NamedSection, choices_in
-from topseg.core.errors import InputError, did_you_mean
+from topseg.core.errors import InputError, did_you_mean, shorten
 from topseg.core.yaml_reader import MAX_DEPTH, parse_yaml, read_text_of
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+SHOWN = 20
+"""Problems of one file that a message lists."""
 BESIDE = {"beside": True}
 """Metadata of a field that holds a section whose keys stand beside those of its own section."""
 MAX_BASES = 64
@@ -152,9 +154,12 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str) -> T:
     try:
         return TypeAdapter(cls).validate_python(dict(tree))
     except ValidationError as error:
-        explained = [_explain(cls, problem) for problem in error.errors()]
-        lines = [line for text in explained for line in text.splitlines()]
-        raise InputError("\n".join(f"{where}: {line}" for line in dict.fromkeys(lines))) from None
+        problems = error.errors(include_url=False)
+        explained = [_explain(cls, problem) for problem in problems[: 2 * SHOWN]]
+        lines = list(dict.fromkeys(line for text in explained for line in text.splitlines()))
+        if len(lines) > SHOWN:
+            lines[SHOWN:] = [f"and {max(len(problems), len(lines)) - SHOWN} more problems"]
+        raise InputError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
 def to_tree(section: Any) -> Any:
@@ -250,7 +255,7 @@ def _explain(cls: type, problem: Any) -> str:
         return f"{where}: unknown key{did_you_mean(str(problem['loc'][-1]), known)}"
     if kind == "missing":
         return f"{where}: {_EXPECTED[kind]}, none was given"
-    got = "" if isinstance(problem["input"], dict) else f"got {_shown(problem['input'])}, "
+    got = "" if isinstance(problem["input"], dict) else f"got {shorten(problem['input'])}, "
     if kind == "literal_error":
         return f"{where}: {got}expected {context['expected']}"
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
@@ -259,18 +264,17 @@ def _explain(cls: type, problem: Any) -> str:
         return f"{where}: {got}expected a number {words} {bound}".replace("than than", "than")
     if kind == PROBLEM:
         return f"{where}: {context['text']}"
-    if kind == "value_error":  # a section's own check, which names its keys itself
-        return str(context["error"])
+    if kind == "value_error" and isinstance(context["error"], InputError):
+        return str(context["error"])  # a section's own check, which names its keys itself
+    if kind == "value_error":
+        return f"{where}: {got}{context['error']}"
+    if kind == "too_long":
+        got = f"got {context['actual_length']}" if context.get("actual_length") else "got more"
+        return f"{where}: {got}, expected at most {context['max_length']}"
     if kind == "too_short" and isinstance(problem["input"], list | tuple) and problem["input"]:
         return ""  # pydantic's echo of the errors inside the list
     expected = _EXPECTED.get(kind) or _lower(problem["msg"])
     return f"{where}: {got}expected {expected}{_hint(kind, problem['input'])}"
-
-
-def _shown(value: Any) -> str:
-    """Show what was got, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _hint(kind: str, value: Any) -> str:
@@ -290,7 +294,8 @@ def _lower(message: str) -> str:
 
 
 def _dotted(location: Sequence[str | int]) -> str:
-    return ".".join(str(part) for part in location) or "top level"
+    parts = (str(part) for part in location if part != "[key]")  # pydantic's mark of a key
+    return ".".join(p[:100] if p.isprintable() else shorten(p) for p in parts) or "top level"
 
 
 def _fields_at(cls: Any, location: Sequence[str | int]) -> list[str]:

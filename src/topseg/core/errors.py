@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -16,6 +17,19 @@ class InputError(ValueError):
 
 class UnreadableError(InputError):
     """Some inputs could not be read, and all the others are done (exit code 3)."""
+
+
+def shorten(value: Any, length: int = 100) -> str:
+    """Return a value as it would be written in Python, cut where it is long.
+
+    Args:
+        value: What was got.
+        length: Most characters.
+    """
+    if isinstance(value, str | bytes | list | tuple):
+        value = value[:length]
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

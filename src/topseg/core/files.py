@@ -10,6 +10,7 @@ import collections
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import stat
@@ -101,14 +102,38 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: The file is missing or is not JSON.
+        InputError: The file is missing, is not JSON, holds a number that is not finite or a whole
+            number of more than 20 digits, or is nested too deeply.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        hooks: dict[str, Any] = {}
+        if _ODD_NUMBER.search(text):  # the hooks cost ten times the parser
+            hooks = {"parse_int": _whole, "parse_float": _finite, "parse_constant": _finite}
+        return json.loads(text, **hooks)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise InputError(f"{path}: not readable as JSON (nested too deeply)") from None
+    except (OSError, ValueError) as error:  # of decoding and of the syntax among them
         raise InputError(f"{path}: not readable as JSON ({error})") from None
+
+
+_ODD_NUMBER = re.compile(r"\d{21}|[eE]\+?\d{3}|Infinity|NaN")
+"""What every number that is refused has in it; text may have it too."""
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
 
 
 def sync_folder(folder: Path) -> None:

@@ -27,9 +27,9 @@ STRIDE: Final = 8
 class ResizeRule:
     """How an image becomes the network's input, in evaluation and prediction."""
 
-    short_side: Annotated[int, Field(ge=32)] | None = 512
+    short_side: Annotated[int, Field(ge=32, le=16384)] | None = 512
     """Length in pixels that the image's shorter side is brought to; null keeps the image's size."""
-    max_long_side: Annotated[int, Field(ge=32)] = 2048
+    max_long_side: Annotated[int, Field(ge=32, le=1_000_000)] = 2048
     """Upper bound in pixels for the longer side (very long images shrink further)."""
     multiple: Literal[32, 64, 128] = 64
     """Both sides are rounded to a multiple of this many pixels."""

@@ -11,8 +11,9 @@ import logging
 import os
 from pathlib import Path
 
-from topseg.bundle.bundle import METADATA, Bundle, read_bundle, write_metadata
+from topseg.bundle.bundle import Bundle, read_bundle, write_metadata
 from topseg.bundle.downloads import Progress, cache_folder, fetch, forget
+from topseg.bundle.metadata import METADATA
 from topseg.bundle.published import NAMES, PUBLISHED, SHIPPED, Published
 from topseg.core.errors import InputError, did_you_mean
 from topseg.inference.predictor import Predictor

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from topseg.bundle.bundle import METADATA, read_bundle
+from topseg.bundle.bundle import read_bundle
+from topseg.bundle.metadata import METADATA
 from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.interop.pickles import Array, read_pickle

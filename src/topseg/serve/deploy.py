@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import yaml
 
-from topseg.bundle.bundle import METADATA, Bundle
+from topseg.bundle.bundle import Bundle
+from topseg.bundle.metadata import METADATA
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.files import atomic_path, write_text

@@ -16,7 +16,8 @@ from typing import Final
 from urllib.parse import quote
 
 from topseg import __version__
-from topseg.bundle.bundle import METADATA, Bundle
+from topseg.bundle.bundle import Bundle
+from topseg.bundle.metadata import METADATA
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import atomic_path, write_bytes
