@@ -1,6 +1,7 @@
 """Export: every graph is proven, and what cannot be is said or refused."""
 
 import dataclasses
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from topseg.export.graphs.source import Source
 from topseg.export.proving import proof_sizes
 from topseg.inference.hub import load
 from topseg.inference.upsample import upsample_argmax
-from topseg.runtimes import onnx
+from topseg.runtimes import onnx, registry
 from topseg.runtimes.registry import UnavailableError, open_runtime
 
 WRITER = "topseg.export.graphs.onnx.write_onnx"
@@ -58,7 +59,13 @@ def test_engines_predict_as_torch_does(exported: Bundle, name: str) -> None:
     assert np.mean(engine(image).mask == torch(image).mask) > 0.999
 
 
-def test_auto_takes_onnx_where_there_is_a_graph(exported: Bundle) -> None:
+def test_auto_takes_the_native_engine_and_else_the_graph(
+    exported: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("topseg._native"):
+        assert load(exported.folder).runtime.engine == "native"
+    found = registry.find_spec  # as where the extension was not built:
+    monkeypatch.setattr(registry, "find_spec", lambda n: ("_native" not in n and found(n)) or None)
     assert load(exported.folder).runtime.engine == "onnx"
 
 
