@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     options = parser.parse_args()
     pair = [Checkout(options.old.resolve()), Checkout(options.new.resolve())]
-    rows = []
+    rows, load = list[str](), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "photos").mkdir()
@@ -146,7 +146,7 @@ def main() -> None:
             "|---|---|---|---|---|---|",
         ]
     note = (
-        f"Processes that were busy at the end (load average): {os.getloadavg()[0]:.0f}. "
+        f"Processes that were busy when this began (load average): {load:.0f}. "
         f"Fastest of {options.rounds} rounds each, in turns. The folder: {options.images} JPEG of "
         "640x480 with the packaged model. A step: Tiny, 8 crops of 192x256, 9 classes, its median "
         "within a run of 16."
