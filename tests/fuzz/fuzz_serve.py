@@ -9,6 +9,7 @@ its number.
 """
 
 import argparse
+import gzip
 import io
 import json
 import random
@@ -80,6 +81,11 @@ def sample_requests(images: Sequence[bytes]) -> list[bytes]:
     head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": 3072}}]}).encode()
     length = b"Inference-Header-Content-Length: %d\r\n" % len(head)
     form = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n%s\r\n--b--\r\n' % images[0]
+    note = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nx\r\n'
+    file = note.replace(b'"note"', b'"x"; filename="a.png"\r\nContent-Type: image/png')
+    forms = note * 3 + file.replace(b"\r\n\r\nx", b"\r\n\r\n" + images[4]) + form
+    packed = gzip.compress(forms) + gzip.compress(b"")
+    rows = {"inputs": [{**tensor, "shape": [1, 128, 128, 3], "data": [[[7] * 3] * 128] * 128}]}
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(images[4]), images[4])
 
     def http(line: bytes, body: bytes = b"", headers: bytes = b"") -> bytes:
@@ -93,6 +99,14 @@ def sample_requests(images: Sequence[bytes]) -> list[bytes]:
         http(b"POST /segment?output=json&shapes=all", images[4]),
         http(b"POST /segment?output=overlay&alpha=0.5", images[0]),
         http(b"POST /segment", form, b"Content-Type: multipart/form-data; boundary=b\r\n"),
+        http(b"POST /segment", forms, b"Content-Type: multipart/form-data; boundary=b\r\n"),
+        http(
+            b"POST /segment",
+            packed,
+            b'Content-Type: multipart/form-data; boundary="b"\r\nContent-Encoding: gzip\r\n',
+        ),
+        http(b"HEAD /v2/health/live"),
+        http(b"POST /v2/models/fake/infer", json.dumps(rows).encode()),
         http(b"POST /segment", chunks, b"Transfer-Encoding: chunked\r\n"),
         http(b"POST /v2/models/fake/infer", plain, b"Content-Type: application/json\r\n"),
         http(b"POST /v2/models/fake/infer", head + bytes(3072), length),
