@@ -139,6 +139,23 @@ def test_from_run_to_masks_and_scores(run: Run, finished: Path, tmp_path: Path) 
     assert 0 <= json.loads(scores.read_text())["miou"] <= 1
 
 
+def test_a_run_knows_its_data(run: Run, finished: Path, tmp_path: Path) -> None:
+    code, known, _ = run("evaluate", finished)
+    assert code == 0
+    assert run("evaluate", finished, "train=train")[1] == known
+    draw(tmp_path / "images/val/c.jpg")
+    paint(tmp_path / "masks/val/c.png")
+    assert run("evaluate", finished, tmp_path)[1] == known  # the same picture
+    draw(tmp_path / "images/test/c.jpg")
+    paint(tmp_path / "masks/test/c.png")
+    assert run("evaluate", finished, tmp_path, "--split", "test")[1] == known
+    refused(run("evaluate", "topformer-tiny-camvid"), "give DATA as well")
+
+
+def test_only_devices_that_train_are_offered(run: Run, recipe: Path) -> None:
+    refused(run("train", recipe, "--dry-run", "--device", "tensorrt"), "auto", "cpu", "cuda")
+
+
 def test_check_says_that_all_is_well(run: Run, data: Path) -> None:
     code, _, err = run("check", data)
     assert (code, err) == (0, "")

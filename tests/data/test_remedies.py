@@ -16,6 +16,7 @@ from topseg.data.dataset import find_pairs
 from topseg.data.masks import MaskReader
 from topseg.recipe import read_recipe
 
+ROOT = Path(__file__).parents[2]
 Values = Sequence[int]
 
 
@@ -122,10 +123,12 @@ def test_pasting_what_is_printed_mends_a_data_set(
     assert code == 0, text
     assert "error" not in text
     assert words, "nothing was wrong"
-    # The same settings are a recipe's, with the prefix.
-    (tmp_path / "r.yaml").write_text("")
-    settings = [f"data.root={root}", *(f"data.{word}" for word in words[2:])]
-    recipe = read_recipe(tmp_path / "r.yaml", settings)
+    # What is printed next trains with the same settings.
+    (command,) = (line for line in text.splitlines() if line.startswith("to train on it: topseg "))
+    train = shlex.split(command)[5:]
+    assert train[:4] == ["train", "recipes/topformer_tiny.yaml", "--out", "runs/mine"]
+    recipe = read_recipe(ROOT / train[1], train[4:])
+    assert recipe.data.root == str(root)
     assert find_pairs(recipe.data, "train").pairs
     assert find_pairs(recipe.data, "val").pairs
 

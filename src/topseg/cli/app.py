@@ -21,6 +21,7 @@ app = App(
 
 Runtime = Annotated[str, Parameter(help=runtime_help())]
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+TrainDevice = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool, Parameter(show_default=False)]
 MANY = Parameter(consume_multiple=True, show_default=False)
 

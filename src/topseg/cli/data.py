@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from topseg.cli.app import app
@@ -30,6 +31,10 @@ def check(data: Path, /, *overrides: str) -> int:
         mend = f"\nto mend it: {mended}" if error.settings else ""
         raise InputError(f"{error.what}{mend}") from None
     say(report.text(command=("topseg", "check", str(data), *overrides)))
+    if not report.errors and data.is_dir():
+        words = [f"data.root={data}", *(f"data.{one}" for one in overrides)]
+        command = ("topseg", "train", "recipes/topformer_tiny.yaml", "--out", "runs/mine", *words)
+        say(f"to train on it: {shlex.join(command)}")
     return 2 if report.errors else 0
 
 

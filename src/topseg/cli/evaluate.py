@@ -13,10 +13,10 @@ from topseg.core.errors import InputError
 @app.command
 def evaluate(
     model: str,
-    data: Path,
+    data: Path | None = None,
     /,
     *overrides: str,
-    split: Literal["val", "train"] = "val",
+    split: Literal["val", "train", "test"] = "val",
     flip: Flag = False,
     scales: Annotated[tuple[float, ...], MANY] = (),
     slide: tuple[int, int] | None = None,
@@ -34,9 +34,10 @@ def evaluate(
 
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
-        data: A dataset.yaml, a recipe or a folder.
+        data: A dataset.yaml, a recipe or a folder; where it is not given, or a folder without
+            dataset.yaml and classes.txt, MODEL is a run and its recipe says the rest.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
-        split: Which split.
+        split: Which split; test is the layout's split of that name.
         flip: Average with the mirror image.
         scales: Average over these scales, such as 0.5 0.75 1.0.
         slide: Height and width of windows to run instead of the whole image.
@@ -65,6 +66,9 @@ def evaluate(
     from topseg.inference.tta import Slide
     from topseg.recipe import read_data
 
+    data, overrides = _data_of(model, data, overrides)
+    if split == "test":
+        overrides, split = (*overrides, "val=test"), "val"
     with show_progress("download", size=True) as progress:
         predictor = load(model, runtime=runtime, device=device, threads=threads, progress=progress)
     metadata = predictor.runtime.metadata
@@ -108,6 +112,23 @@ def evaluate(
     if csv is not None:
         names = [dataset.name(index) for index in range(len(dataset))]
         write_text(csv, per_image.to_csv(names, labels.names))
+
+
+def _data_of(
+    model: str, data: Path | None, overrides: tuple[str, ...]
+) -> tuple[Path, tuple[str, ...]]:
+    """Return the data to evaluate on, by the recipe of the run where nothing else says it."""
+    if data is not None and "=" in str(data) and not data.exists():
+        data, overrides = None, (str(data), *overrides)
+    recipe = Path(model) / "recipe.yaml"
+    if data is None:
+        if not recipe.is_file():
+            raise InputError(f"{model}: no run, whose data is known; give DATA as well")
+        return recipe, overrides
+    described = any((data / name).exists() for name in ("dataset.yaml", "classes.txt"))
+    if recipe.is_file() and data.is_dir() and not described:
+        return recipe, (f"root={data}", *overrides)
+    return data, overrides
 
 
 @app.command

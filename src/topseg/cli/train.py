@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-from topseg.cli.app import MANY, Device, Flag, app
+from topseg.cli.app import MANY, Device, Flag, TrainDevice, app
 from topseg.cli.terminal import say, show_progress
 from topseg.core.errors import InputError
 
 
 @app.command
-def demo(*, out: Path = Path("demo"), device: Device = "auto") -> int:
+def demo(*, out: Path = Path("demo"), device: TrainDevice = "auto") -> int:
     """Make a data set of scenes, train on it, evaluate, predict and write a report.
 
     Args:
@@ -31,7 +31,7 @@ def train(
     *overrides: str,
     out: Path | None = None,
     resume: Flag = False,
-    device: Device = "auto",
+    device: TrainDevice = "auto",
     track: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], MANY] = (),
     allow_partial: Flag = False,
     dry_run: Flag = False,
