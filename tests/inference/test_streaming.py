@@ -14,7 +14,7 @@ from PIL import Image
 
 from topseg.bundle.bundle import Bundle
 from topseg.cli import main
-from topseg.core.errors import InputError
+from topseg.core.errors import InputError, UnreadableError
 from topseg.inference.predictor import Predictor
 
 av = pytest.importorskip("av", reason="needs topseg[video]")
@@ -318,3 +318,20 @@ def test_the_command(
     monkeypatch.setitem(sys.modules, "av", None)
     code, _, err = run(clip)
     assert (code, "pip install 'topseg[video]'" in err) == (2, True), err
+
+
+def test_one_bad_video_ends_no_run(predictor: Predictor, tmp_path: Path) -> None:
+    first, second = (write_clip(tmp_path / name, 3) for name in ("first.mp4", "second.mp4"))
+    frames = 0
+
+    def fail_once(frame: int) -> None:
+        nonlocal frames
+        frames += 1
+        if frames == 2:
+            raise MemoryError("no more")
+
+    hook(predictor, fail_once)
+    with pytest.raises(UnreadableError, match=r"first\.mp4: MemoryError: no more"):
+        predict_videos(predictor, [str(first), str(second)], tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["second_overlay.mp4"]
+    assert len(read_times(tmp_path / "out" / "second_overlay.mp4")) == 3

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from spread import assert_within
 from topseg.bundle.bundle import Bundle
 from topseg.cli import main
-from topseg.core.errors import InputError
+from topseg.core.errors import InputError, UnreadableError
 from topseg.core.geometry import Size
+from topseg.core.locks import hold_folder
 from topseg.inference.hub import load
 from topseg.inference.predictor import Predictor
 from topseg.inference.upsample import upsample_argmax
@@ -359,3 +360,39 @@ def test_a_graph_has_no_context_of_the_image(
     path = save(noise((100, 100)), tmp_path / "image.png")
     with pytest.raises(InputError, match="take the runtime torch"):
         predict_tiles([Predictor(make_runtime())], [path], tmp_path, TILE, context="image")
+
+
+def test_one_bad_image_ends_no_run(make_runtime: Callable[..., Any], tmp_path: Path) -> None:
+    """Neither a file that is no image nor an exception of the network."""
+
+    def fail_on_black(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not blocks.any():
+            raise MemoryError("no more")
+        return np.moveaxis(blocks, 2, 0)
+
+    (tmp_path / "in").mkdir()
+    save(noise((64, 64)), tmp_path / "in/a.png")
+    save(np.zeros((64, 64, 3), np.uint8), tmp_path / "in/b.png")
+    save(noise((64, 64)), tmp_path / "in/c.png").write_bytes(b"no image")
+    save(noise((64, 64)), tmp_path / "in/d.png")
+    predictor = Predictor(make_runtime(logits=fail_on_black))
+    with pytest.raises(UnreadableError) as caught:
+        predict_tiles([predictor], [tmp_path / "in"], tmp_path / "out", (128, 128))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("b.png': MemoryError: no more")
+    assert "c.png: not readable as an image" in lines[1]
+    masks = sorted(path.name for path in (tmp_path / "out").glob("*.tif"))
+    assert masks == ["a.tif", "d.tif"]
+
+
+def test_output_folder_belongs_to_one_process(
+    make_runtime: Callable[..., Any], tmp_path: Path
+) -> None:
+    image, predictor = save(noise((64, 64)), tmp_path / "a.png"), Predictor(make_runtime())
+    with (
+        hold_folder(tmp_path / "out", "", print),
+        pytest.raises(InputError, match="in use by another process"),
+    ):
+        predict_tiles([predictor], [image], tmp_path / "out", (128, 128))
+    predict_tiles([predictor], [image], tmp_path / "out", (128, 128))

@@ -42,7 +42,7 @@ def implementations() -> tuple[str, ...]:
 def upsample_argmax(
     logits: Floats, size: Size, threads: int = 1, *, implementation: str | None = None
 ) -> Mask:
-    """Interpolate logits bilinearly (``align_corners=False``) and give the best class a pixel.
+    """Interpolate logits bilinearly (``align_corners=False``) and return each pixel's best class.
 
     The mask equals that of PyTorch's ``interpolate`` and ``argmax`` except where the two best
     classes differ by less than 1e-5 times the largest corner (or 1, if that is larger). Logits
@@ -67,7 +67,7 @@ def upsample_argmax(
 def upsample_argmax_probability(
     logits: Floats, size: Size, threads: int = 1, *, implementation: str | None = None
 ) -> tuple[Mask, Floats]:
-    """Return the best class a pixel, as ``upsample_argmax`` does, and its softmax probability.
+    """Return the best class of each pixel, as ``upsample_argmax`` does, and its probability.
 
     The probability costs several times the mask: all classes that are not far below the best take
     part in its denominator.

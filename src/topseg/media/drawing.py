@@ -171,7 +171,7 @@ def legend_image(found: Sequence[Share], width: int = 320, line: int = 24) -> Pi
 
 
 def _full_palette(labels: LabelSet) -> bytes:
-    """256 entries, so that every reader keeps the indices as they are (8 bits a pixel)."""
+    """256 entries, so that every reader keeps the indices as they are (8 bits per pixel)."""
     return labels.colors().tobytes().ljust(768, b"\0")
 
 

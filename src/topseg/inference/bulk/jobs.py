@@ -155,7 +155,7 @@ def _job(image: str | Path, mirrored: str | Path) -> Job:
 
 
 def _refuse_collisions(images: dict[str, str], out: Path, kinds: Sequence[str]) -> None:
-    """Refuse outputs of several kinds that would fall on each other, and any on an image.
+    """Check that no output falls on one of another kind, nor on an image.
 
     A suffix that ends in another (``_color.png`` in ``.png``) makes two names meet. Names are built
     and looked up, not collected: a table of millions is enough.
