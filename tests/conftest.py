@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import absent
 from topseg.bundle.bundle import Bundle, write_metadata
-from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
+from topseg.bundle.metadata import WEIGHTS, Architecture, InputConfig, Metadata
 from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette
 from topseg.inference.predictor import Predictor
@@ -47,6 +47,7 @@ class FakeRuntime:
             ),
             classes=labels.names,
             palette=labels.palette,
+            input=InputConfig(mean=(0.5,) * channels, std=(0.25,) * channels),
             resize=resize,
         )
         self.takes_float = takes_float
