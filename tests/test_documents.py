@@ -71,7 +71,8 @@ def label(case: tuple[Path, str]) -> str:
 def substituted(command: str) -> str:
     """The command with the documents' place holders filled in."""
     words = {"MODEL": "bundle", "DATA": "photos", "RECIPE": "recipe.yaml", "RUN": "out_run"}
-    return re.sub(r"\b(MODEL|DATA|RECIPE|RUN)\b", lambda match: words[match[0]], command)
+    words |= {"A": "bundle", "B": "runs/mine"}
+    return re.sub(r"\b(MODEL|DATA|RECIPE|RUN|A|B)\b", lambda match: words[match[0]], command)
 
 
 @pytest.fixture(scope="module")
