@@ -40,9 +40,12 @@ class ObjectRecall:
             inside = (truth == index).view(np.uint8)
             left, top, width, height = cv2.boundingRect(inside)
             box = (slice(top, top + height), slice(left, left + width))
-            _, parts, found, _ = cv2.connectedComponentsWithStats(inside[box], connectivity=8)
-            area = found[1:, cv2.CC_STAT_AREA]
-            hits = np.bincount(parts[right[box] & (parts > 0)], minlength=len(area) + 1)[1:]
+            # Without statistics, which OpenCV takes several times as long for.
+            _, parts = cv2.connectedComponents(inside[box], connectivity=8)
+            place = inside[box].view(np.bool_)
+            parts = parts[place]
+            area = np.bincount(parts)[1:]
+            hits = np.bincount(parts[right[box][place]], minlength=len(area) + 1)[1:]
             recall = hits / area
             size = np.searchsorted(list(SIZES.values()), area, side="right")
             for row, weights in enumerate((np.ones(len(area)), recall, recall >= 0.5)):
