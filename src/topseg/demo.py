@@ -80,7 +80,7 @@ def run_demo(
 
 
 def _next(out: Path) -> list[str]:
-    """Say how to do the same with other images."""
+    """Return how to do the same with other images."""
     return [
         "# The same with your own images: photos/images/{train,val} and photos/masks/{train,val},",
         "# paired by name (masks: a class index a pixel, 255 = no class), and photos/classes.txt.",

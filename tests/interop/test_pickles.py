@@ -167,3 +167,31 @@ def test_values_that_are_no_numbers_are_refused(tree: Any, tmp_path: Path) -> No
     (tmp_path / "odd.pdparams").write_bytes(pickle.dumps({STEM: tree}, 2))
     with pytest.raises(InputError, match=r"odd.pdparams: damaged, .*values of the type"):
         read_weights(tmp_path / "odd.pdparams")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "asks for more memory than it has bytes"),
+        (b"\x80\x02)" + b"\x85" * 10**5 + b".", "nests more than 100 tuples"),
+        (b"\x80\x02\x8a\x14" + b"\x01" * 20 + b".", "more than 128 bits"),
+    ],
+)
+def test_a_few_bytes_cannot_ask_for_much(data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_pickle(io.BytesIO(data), "file")
+
+
+def test_shared_lists_are_read_once() -> None:
+    tree: list[object] = []
+    for _ in range(200):
+        tree = [tree, tree]
+    found = read_pickle(io.BytesIO(pickle.dumps(tree)), "file")
+    assert found[0] is found[1]
+
+
+def test_a_list_that_holds_itself_is_damaged() -> None:
+    tree: list[object] = []
+    tree.append(tree)
+    with pytest.raises(pickle.UnpicklingError, match="holds itself"):
+        read_pickle(io.BytesIO(pickle.dumps(tree)), "file")

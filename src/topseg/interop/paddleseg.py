@@ -38,7 +38,7 @@ class Translation(NamedTuple):
 
 
 def is_paddleseg(tree: Mapping[str, Any]) -> bool:
-    """Tell a configuration of PaddleSeg from a recipe, by its keys."""
+    """Return whether a tree is a configuration of PaddleSeg, by its keys."""
     return bool(_OWN & tree.keys()) and not _RECIPES & tree.keys()
 
 
@@ -339,7 +339,7 @@ def _terms(loss: Section, weight: float, ignore: int) -> list[Tree]:
 
 
 def _test_config(test: Section, notes: list[str]) -> None:
-    """Say how to evaluate by the views that PaddleSeg takes from the file."""
+    """Return how to evaluate by the views that PaddleSeg takes from the file."""
     for key in ("flip_vertical", "use_multilabel", "auc_roc"):
         test.only(key, False)
     augmented, flip, slide = (test.take(k) for k in ("aug_eval", "flip_horizontal", "is_slide"))

@@ -2,13 +2,17 @@
 
 A pickle is a program that may call anything it can name. This reader resolves a name only to one
 of the small classes below, which check what they are given and build NumPy arrays themselves; any
-other name ends the reading before a single call is made on it.
+other name ends the reading before a single call is made on it. Its opcodes are walked first: a few
+bytes may ask for gigabytes of memo, and a list that holds another twice, many times over, has no
+end.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -39,7 +43,41 @@ def read_pickle(file: BinaryIO, where: str, load_storage: LoadStorage | None = N
         InputError: The pickle asks for something that is no data; nothing was run.
         Exception: Anything, where the pickle is damaged.
     """
-    return _plain(_Unpickler(file, where, load_storage).load())
+    start, data = file.tell(), file.read()
+    length = _check_opcodes(data, where)
+    tree = _plain(_Unpickler(io.BytesIO(data), where, load_storage).load(), {})
+    file.seek(start + length)
+    return tree
+
+
+def _check_opcodes(data: bytes, where: str) -> int:
+    """Check that no opcode asks for more than the file's own length holds.
+
+    Returns:
+        Length of the pickle in bytes.
+
+    Raises:
+        InputError: It does.
+        ValueError: It is cut short or no pickle.
+    """
+    stream, tuples = io.BytesIO(data), 0
+    for opcode, given, _ in pickletools.genops(stream):
+        argument: Any = given  # None where the opcode has none
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
+            raise InputError(f"{where}: refused, its pickle asks for more memory than it has bytes")
+        if opcode.name == "FRAME" and argument > len(data):
+            raise pickle.UnpicklingError("cut short")
+        if opcode.name in ("LONG", "LONG1", "LONG4") and argument.bit_length() > 128:
+            raise InputError(f"{where}: refused, its pickle holds a number of more than 128 bits")
+        # A tuple of a tuple and so on: a hash of it would run out of stack.
+        tuples = tuples + 1 if opcode.name.startswith("TUPLE") else 0
+        if tuples > NESTED:
+            raise InputError(f"{where}: refused, its pickle nests more than {NESTED} tuples")
+    return stream.tell()
+
+
+NESTED = 100
+"""Most tuples directly inside each other."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -62,7 +100,7 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> Array:
-        """Give a PyTorch storage: ("storage", type, key, device, length) and, rarely, a view."""
+        """Return a PyTorch storage: ("storage", type, key, device, length) and, rarely, a view."""
         if self._load_storage is None:
             raise pickle.UnpicklingError("values outside of the pickle")
         kind, type_, key, _, length = pid[:5]
@@ -123,7 +161,7 @@ class _Scalar(_Stub):
     __slots__ = ()
 
     def __new__(cls, dtype: _Dtype, raw: Any) -> Any:
-        """Give the number."""
+        """Return the number."""
         return _values(raw.encode("latin1") if isinstance(raw, str) else raw, dtype).item()
 
 
@@ -133,7 +171,7 @@ class _Bytes(_Stub):
     __slots__ = ()
 
     def __new__(cls, text: str = "", encoding: str = "latin1") -> Any:
-        """Give the bytes."""
+        """Return the bytes."""
         return text.encode("latin1")
 
 
@@ -143,7 +181,7 @@ class _Tensor(_Stub):
     __slots__ = ()
 
     def __new__(cls, storage: Array, offset: int, size: Any, stride: Any, *_: Any) -> Any:
-        """Give the view, every index of which lies in the storage."""
+        """Return the view, every index of which lies in the storage."""
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         inside = last < len(storage) and math.prod(size) <= len(storage)
         if min(offset, 0, *size, *stride) < 0 or not (0 in size or inside):
@@ -158,7 +196,7 @@ class _Parameter(_Stub):
     __slots__ = ()
 
     def __new__(cls, data: Array, *_: Any) -> Any:
-        """Give the tensor."""
+        """Return the tensor."""
         return data
 
 
@@ -195,12 +233,24 @@ def _values(raw: bytes, dtype: _Dtype) -> Array:
     return np.frombuffer(raw, dtype.value).astype(dtype.value.newbyteorder("="))
 
 
-def _plain(tree: Any) -> Any:
-    """Put arrays in place of what stands for them."""
+def _plain(tree: Any, done: dict[int, Any]) -> Any:
+    """Put arrays in place of what stands for them; what is shared is done once and stays shared."""
     if isinstance(tree, _Array):
         return tree.value
+    if not isinstance(tree, dict | list | tuple):
+        return tree
+    if id(tree) in done:
+        if done[id(tree)] is _PENDING:
+            raise pickle.UnpicklingError("a container that holds itself")
+        return done[id(tree)]
+    done[id(tree)] = _PENDING
     if isinstance(tree, dict):
-        return {_plain(key): _plain(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_plain(item) for item in tree)
-    return tree
+        plain: Any = {_plain(key, done): _plain(value, done) for key, value in tree.items()}
+    else:
+        plain = type(tree)(_plain(item, done) for item in tree)
+    done[id(tree)] = plain
+    return plain
+
+
+_PENDING = object()
+"""Stands for a container whose contents are being done."""

@@ -41,7 +41,7 @@ class Section:
         return key in self._left
 
     def key(self, key: str) -> str:
-        """Give the dotted name of a key."""
+        """Return the dotted name of a key."""
         return f"{self._where}.{key}" if self._where else key
 
     def refuse(self, key: str, text: str) -> None:
@@ -141,7 +141,7 @@ def agreed(places: Iterable[tuple[Section, str]], default: Any) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """Give a number of text too: YAML reads 1e-4 as text."""
+    """Return a number of text too: YAML reads 1e-4 as text."""
     try:
         number = float(value)
     except (TypeError, ValueError):

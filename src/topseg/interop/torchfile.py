@@ -7,6 +7,7 @@ Layouts: https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,7 +37,22 @@ def read_torch(path: Path) -> Any:
         return _read_legacy(file, str(path))
 
 
+def check_archive(archive: zipfile.ZipFile, where: str) -> None:
+    """Check that an archive unpacks to no more than weights would: they hardly shrink.
+
+    Raises:
+        InputError: It would take far more memory than it has bytes.
+    """
+    packed = sum(member.compress_size for member in archive.infolist())
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > 8 * packed + 2**24:
+        raise InputError(
+            f"{where}: refused, {packed} bytes would unpack to {unpacked}, which no weights do"
+        )
+
+
 def _read_zip(archive: zipfile.ZipFile, where: str) -> Any:
+    check_archive(archive, where)
     names = archive.namelist()
     pickles = [name for name in names if name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -62,8 +78,11 @@ def _read_legacy(file: BinaryIO, where: str) -> Any:
     read_pickle(file, where)  # version of the format
     read_pickle(file, where)  # byte order and word sizes of the machine, little-endian everywhere
     storages: dict[str, Array] = {}
+    size = os.fstat(file.fileno()).st_size
 
     def load_storage(dtype: str, key: str, length: int) -> Array:
+        if length * np.dtype(dtype).itemsize > size:
+            raise InputError(f"{where}: damaged, a tensor is larger than the file")
         return storages.setdefault(key, np.zeros(length, dtype))  # filled below
 
     tree = read_pickle(file, where, load_storage)

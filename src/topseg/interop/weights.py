@@ -22,7 +22,7 @@ from topseg.bundle.metadata import METADATA
 from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.interop.pickles import Array, read_pickle
-from topseg.interop.torchfile import read_torch
+from topseg.interop.torchfile import check_archive, read_torch
 from topseg.models import families
 from topseg.models.family import recognize
 
@@ -127,6 +127,7 @@ def _read_pdparams(path: Path) -> Any:
 
 def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
+        check_archive(archive, str(path))
         members = [name for name in archive.namelist() if name.endswith(".pdparams")]
         if len(members) != 1:
             raise InputError(f"{path}: expected one .pdparams in it, found {len(members)}")

@@ -45,12 +45,12 @@ class World:
     def add(self, tensor: Tensor) -> Tensor:
         """Add a tensor up over the processes, in place."""
         if self.size > 1:
-            with _talking():
+            with _exchange():
                 dist.all_reduce(tensor)
         return tensor
 
     def any(self, flag: bool) -> bool:
-        """Tell whether the flag is set in any process."""
+        """Return whether the flag is set in any process."""
         if self.size == 1:
             return flag
         return bool(self.add(torch.tensor(int(flag), device=self.device)).item())
@@ -73,11 +73,11 @@ class World:
         torch._foreach_div_(statistics, self.size)
 
     def gather(self, value: T) -> list[T]:
-        """Give every process the values of all."""
+        """Gather the values of every process, in every process."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        with _talking():
+        with _exchange():
             dist.all_gather_object(values, value)
         return values
 
@@ -90,7 +90,7 @@ class World:
             except InputError as error:
                 outcome = [error]
         if self.size > 1:
-            with _talking():
+            with _exchange():
                 dist.broadcast_object_list(outcome, src=0)
         if isinstance(outcome[0], InputError):
             raise outcome[0]
@@ -132,8 +132,8 @@ _TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 
 @contextlib.contextmanager
-def _talking() -> Iterator[None]:
-    """Say what it means when an exchange breaks off."""
+def _exchange() -> Iterator[None]:
+    """Return what it means when an exchange breaks off."""
     try:
         yield
     except RuntimeError as error:

@@ -86,7 +86,7 @@ class Log:
             tracker.close()
 
     def say(self, text: str) -> None:
-        """Tell the user something."""
+        """Show the user a line."""
         self.console.print(text, markup=False)
 
     def step(self, step: int, values: dict[str, float]) -> None:

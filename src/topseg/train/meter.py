@@ -37,7 +37,7 @@ class Meter:
         self._images += images
 
     def read(self) -> dict[str, float]:
-        """Give the figures since the last reading: images/s, share of time waited, peak memory."""
+        """Return the figures since the last reading: images/s, share of waiting, peak memory."""
         seconds = self._wait + self._work
         figures = {
             "images_per_s": self._images / seconds,

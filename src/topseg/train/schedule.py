@@ -15,7 +15,7 @@ from topseg.recipe import ScheduleConfig
 
 
 def learning_rate(step: int, steps: int, peak: float, config: ScheduleConfig) -> float:
-    """Give the learning rate of a step.
+    """Return the learning rate of a step.
 
     Args:
         step: Counted from 0.

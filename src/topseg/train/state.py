@@ -94,7 +94,7 @@ class TrainState:
         return self.model if self.ema is None else self.ema.model
 
     def pack(self, **notes: Any) -> Checkpoint:
-        """Give the state as a checkpoint, with notes about the run beside it."""
+        """Return the state as a checkpoint, with notes about the run beside it."""
         tensors: dict[str, Tensors] = {"model": self.model.state_dict()}
         if self.learner.heads:
             tensors["heads"] = self.learner.heads.state_dict()

@@ -53,7 +53,7 @@ class Teacher:
         self._digest = bundle.metadata.files[bundle.metadata.weights].encode()
 
     def distance(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Give the weighted sum of the distances from the teacher's logits.
+        """Return the weighted sum of the distances from the teacher's logits.
 
         Args:
             logits: (B, K, h, w) of the student.
@@ -74,7 +74,7 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Give the teacher's logits: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float16."""
+        """Return the teacher's logits: (B, H, W, C) uint8 -> (B, K, H/8, W/8) float16."""
         if self.config.cache is None:
             return self._run(images)
         pixels = images.cpu().contiguous().numpy().tobytes()

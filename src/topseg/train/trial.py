@@ -136,7 +136,7 @@ def _single_threaded_images() -> Iterator[None]:
 
 
 def _time_steps(trainer: Trainer, batch: TensorBatch) -> tuple[float, float]:
-    """Give the seconds of the first step and of one after it (the faster of two)."""
+    """Return the seconds of the first step and of one after it (the faster of two)."""
     clock = [time.perf_counter()]
     for _ in range(3):
         trainer.step(batch)
@@ -146,7 +146,7 @@ def _time_steps(trainer: Trainer, batch: TensorBatch) -> tuple[float, float]:
 
 
 def _time_stages(batches: StepBatches, seconds: float) -> dict[str, float]:
-    """Give the seconds an image that each stage of a loader's work takes."""
+    """Return the seconds an image that each stage of a loader's work takes."""
     recipe, dataset = batches.recipe, batches.dataset
     transforms = sized(recipe.train.augment, recipe.train.crop)
     spent: dict[str, float] = defaultdict(float)
@@ -177,7 +177,7 @@ def _time_stages(batches: StepBatches, seconds: float) -> dict[str, float]:
 
 
 def _time_loader(batches: StepBatches, seconds: float) -> tuple[float, TensorBatch]:
-    """Give the seconds an image of the loader with its workers, and its first batch."""
+    """Return the seconds an image of the loader with its workers, and its first batch."""
     train = batches.recipe.train
     with contextlib.closing(load_batches(batches, 0, pin=False)) as stream:
         kept = next(stream)
@@ -193,7 +193,7 @@ def _time_loader(batches: StepBatches, seconds: float) -> tuple[float, TensorBat
 
 
 def _bottleneck(rate: float, workers: int, step: float) -> str:
-    """Say what waits for what: images/s of a worker, and of the steps."""
+    """Return what waits for what: images/s of a worker, and of the steps."""
     if not workers:
         return f"loading takes {step / (step + rate):.0%} of the time: train.workers is 0"
     loaded = rate * workers
