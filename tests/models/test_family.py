@@ -6,12 +6,12 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import blocks
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from models import blocks
 from topseg.bundle.bundle import Bundle
 from topseg.core import plugins
 from topseg.core.config import build, to_tree, to_yaml
@@ -24,7 +24,7 @@ from topseg.models.topformer.family import FAMILY as TOPFORMER
 from topseg.recipe import ModelConfig, Recipe, read_recipe
 from topseg.train.trainer import train
 
-NAME = "models.blocks:SMALL"
+NAME = "blocks:SMALL"
 
 
 @pytest.fixture
