@@ -30,7 +30,7 @@ from topseg.media.drawing import picture_jpeg
 from topseg.synthetic.scenes import LABELS, draw_scene, write_scenes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_RUN = {
     r"\btopseg train recipes/": "a training of minutes to hours",
