@@ -204,6 +204,10 @@ PyObject* model_logits(PyObject*, PyObject* arguments) {
         PyErr_SetString(PyExc_ValueError, "images: a side is below 1");
         return nullptr;
     }
+    if (images_object == Py_None || logits_object == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "images and logits: expected buffers, got None");
+        return nullptr;
+    }
     const auto& metadata = model->metadata();
     const std::size_t pixels = std::size_t(batch) * std::size_t(height) * std::size_t(width);
     Buffer images, logits;

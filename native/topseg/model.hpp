@@ -56,6 +56,15 @@ public:
         path_ = path.name;
     }
 
+    Model(const Model&) = delete;
+    Model& operator=(const Model&) = delete;
+
+    // A forked process leaves what it inherited alone: the threads are not here to be joined.
+    ~Model() {
+        for (auto& lease : kept_)
+            if (lease->process != process()) (void)lease.release();
+    }
+
     const Metadata& metadata() const { return metadata_; }
     const char* code_path() const { return path_; }
 

@@ -193,6 +193,10 @@ from topseg import _native
 model = _native.open_model(open("metadata.json").read(), open("weights", "rb").read(), "w", "")
 images, logits = np.zeros((1, 64, 96, 3), np.uint8), np.empty((2, 1, 5, 8, 12), np.float32)
 _native.model_logits(model, images, (1, 64, 96), False, logits[0], 3, None)
+if os.fork() == 0:
+    del model  # frees it without waiting for threads that are not here
+    os._exit(0)
+os.wait()
 child = os.fork()
 _native.model_logits(model, images, (1, 64, 96), False, logits[1], 3, None)
 if child == 0:
@@ -221,5 +225,7 @@ def test_wrong_files_are_named() -> None:
     with pytest.raises(ValueError, match="code path 'sse9' is not to be had"):
         _native.open_model(text, good, "w.safetensors", "sse9")
     native = _native.open_model(text, good, "w.safetensors", "")
+    with pytest.raises(TypeError, match="got None"):
+        _native.model_logits(native, None, (1, 32, 32), False, None, 1, None)
     with pytest.raises(ValueError, match="expected multiples of 32"):
         run(native, np.zeros((1, 40, 64, 3), np.uint8), 5)
