@@ -15,6 +15,7 @@ from topseg.bundle.bundle import Bundle, write_metadata
 from topseg.bundle.metadata import WEIGHTS, Architecture, Graph, Metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
+from topseg.core.labels import default_palette
 from topseg.runtimes.registry import open_runtime
 
 pytest.importorskip("ai_edge_litert")
@@ -102,7 +103,10 @@ def test_threads_reach_the_engine(bundle: Bundle, monkeypatch: pytest.MonkeyPatc
 
 def test_another_models_graph_is_refused(bundle: Bundle) -> None:
     model = dataclasses.replace(bundle.metadata.architecture, num_classes=4)
-    other = Bundle(bundle.folder, dataclasses.replace(bundle.metadata, architecture=model))
+    metadata = dataclasses.replace(
+        bundle.metadata, architecture=model, classes=tuple("abcd"), palette=default_palette(4)
+    )
+    other = Bundle(bundle.folder, metadata)
     with pytest.raises(InputError, match=r"classes: the graph has 3, the metadata 4"):
         open_runtime(other)
 
