@@ -1,5 +1,6 @@
 """Predictions: masks, shares, probabilities and pictures."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,17 @@ def test_save_writes_a_palette_mask(predictor: Predictor, flag: Bytes, tmp_path:
     assert picture.mode == "P"
     np.testing.assert_array_equal(np.asarray(picture), prediction.mask)
     np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), prediction.color())
+
+
+def test_regions(predictor: Predictor, flag: Bytes) -> None:
+    prediction = predictor(flag)
+    polygons, runs = prediction.polygons(), prediction.rle()
+    assert sorted(polygons) == sorted(runs) == sorted(np.unique(prediction.mask))
+    for index, found in runs.items():
+        flat = np.repeat(np.arange(len(found["counts"])) % 2, found["counts"])
+        inside = flat.reshape(found["size"], order="F") == 1
+        np.testing.assert_array_equal(inside, prediction.mask == index)
+    assert all(isinstance(one["counts"], str) for one in prediction.rle(compressed=True).values())
+    assert len(prediction.to_geojson()["features"]) == sum(map(len, polygons.values()))
+    assert len(prediction.to_coco(file_name="flag.png")["annotations"]) == len(runs)
+    assert json.loads(prediction.to_json("none"))["size"] == list(prediction.size)

@@ -21,6 +21,7 @@ def predict(
     color: Flag = False,
     probability: Flag = False,
     probabilities: Flag = False,
+    json: Flag = False,
     runtime: Runtime = "auto",
     device: Device = "auto",
     threads: Annotated[int, POSITIVE] = 1,
@@ -44,6 +45,7 @@ def predict(
         color: Write the mask in colours as well.
         probability: Write the winning class's probability as well (8-bit grey PNG).
         probabilities: Write every class's probability as well (NumPy archive).
+        json: Write classes, areas, run lengths and outlines as well (NAME.json).
         runtime: The engine.
         device: Where to run.
         threads: CPU threads of each worker.
@@ -102,6 +104,7 @@ def predict(
                 color=color,
                 probability=probability,
                 probabilities=probabilities,
+                json=json,
                 shard=part,
                 progress=progress,
             )

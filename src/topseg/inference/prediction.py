@@ -17,8 +17,9 @@ from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet, Mask
 from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax_probability
-from topseg.media import drawing
+from topseg.media import drawing, regions
 from topseg.media.drawing import Picture, Share
+from topseg.media.outlines import Polygon, trace_polygons
 
 _NO_LOGITS = "probability: the logits were not kept; predict with keep_logits=True"
 
@@ -97,6 +98,57 @@ class Prediction:
         for target, value in zip(out, self._planes(), strict=True):
             target[:] = np.exp(value - best) / total
         return out
+
+    def polygons(self) -> dict[int, list[Polygon]]:
+        """Return the outlines of each class found, by its index.
+
+        Each connected part is a list of simple rings, (N, 2) int32 corners x, y along the edges of
+        the pixels, the shell first, then its holes; filled, they give the mask again.
+        """
+        found = np.flatnonzero(drawing.count_pixels(self.mask, self.labels)).tolist()
+        return {index: trace_polygons(self.mask, index) for index in found}
+
+    def rle(self, *, compressed: bool = False) -> dict[int, dict[str, Any]]:
+        """Return COCO's run lengths of each class found: ``{"size": [H, W], "counts": ...}``.
+
+        Args:
+            compressed: Return the counts as COCO's short text, not as a list.
+        """
+        runs = regions.run_lengths(self.mask)
+        return {
+            index: {
+                "size": list(self.size),
+                "counts": regions.compress_runs(counts) if compressed else counts,
+            }
+            for index, counts in runs.items()
+            if index < self.labels.num_classes
+        }
+
+    def to_coco(self, *, image_id: int = 1, file_name: str = "") -> dict[str, Any]:
+        """Return a COCO data set of this image: one annotation for each class found.
+
+        Args:
+            image_id: Of the image; join the ``images`` and ``annotations`` of several.
+            file_name: Of the image.
+        """
+        return regions.to_coco(self.mask, self.labels, image_id=image_id, file_name=file_name)
+
+    def to_geojson(self, transform: regions.Affine | None = None) -> dict[str, Any]:
+        """Return a GeoJSON FeatureCollection: one polygon with holes for each connected part.
+
+        Args:
+            transform: (a, b, c, d, e, f) of x' = a x + b y + c, y' = d x + e y + f from pixels to
+                the map; None: the coordinates are pixels.
+        """
+        return regions.to_geojson(self.mask, self.labels, transform)
+
+    def to_json(self, shapes: regions.Shapes = "all") -> bytes:
+        """Return what is seen as JSON: classes with area, share, run lengths and outlines.
+
+        Args:
+            shapes: Which of the last two.
+        """
+        return regions.describe(self.mask, self.labels, shapes)
 
     def save(self, path: str | Path) -> None:
         """Write the mask as an index PNG with palette (16-bit grey above 255 classes).

@@ -1,5 +1,6 @@
 """Masks of files, folders, patterns and lists, several images at a time."""
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -235,3 +236,14 @@ def test_overlays_are_for_colour_images(make_runtime: Callable[..., Any], tmp_pa
     predictor = Predictor(make_runtime(channels=1, logits=lambda blocks: np.moveaxis(blocks, 2, 0)))
     with pytest.raises(InputError, match="three channels"):
         predict_files(Threads([predictor]), ["a.png"], tmp_path, overlay=True)
+
+
+def test_regions_beside_the_mask(predictor: Predictor, flag: Bytes, tmp_path: Path) -> None:
+    _write(tmp_path / "in" / "a.png", flag)
+    predict_files(Threads([predictor]), [tmp_path / "in"], tmp_path / "out", json=True)
+    found = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert found["size"] == list(flag.shape[:2])
+    mask = _read(tmp_path / "out" / "a.png")
+    areas = {one["index"]: one["area"] for one in found["classes"]}
+    assert areas == dict(zip(*np.unique(mask, return_counts=True), strict=True))
+    assert {"rle", "polygons"} < set(found["classes"][0])

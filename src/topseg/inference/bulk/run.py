@@ -20,6 +20,7 @@ from topseg.inference.bulk.jobs import WHOLE, Job, Shard, find_jobs
 from topseg.inference.bulk.manifest import Line, Manifest, remove_leftovers
 from topseg.inference.bulk.outputs import (
     COLOR,
+    JSON,
     MASK,
     OVERLAY,
     PROBABILITIES,
@@ -73,6 +74,7 @@ def predict_files(
     color: bool = False,
     probability: bool = False,
     probabilities: bool = False,
+    json: bool = False,
     shard: Shard = WHOLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
@@ -92,6 +94,7 @@ def predict_files(
         probability: Write the winner's probability as well (``b_probability.png``, 255 = certain).
         probabilities: Write every class's probability as well (``b_probabilities.npz``, an array
             'probabilities' (K, H, W) float16).
+        json: Write classes, areas, run lengths and outlines as well (``b.json``).
         shard: Which part of all images to do; all of them if not given.
         progress: Called after each image with (done, total).
 
@@ -109,6 +112,7 @@ def predict_files(
         COLOR: color,
         PROBABILITY: probability,
         PROBABILITIES: probabilities,
+        JSON: json,
     }
     kinds = tuple(kind for kind, asked in wanted.items() if asked)
     jobs = find_jobs(inputs, out, kinds, shard)

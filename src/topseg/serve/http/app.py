@@ -21,6 +21,7 @@ from starlette.routing import Match
 
 from topseg import __version__
 from topseg.core.errors import InputError
+from topseg.media.regions import Shapes
 from topseg.serve import protocol
 from topseg.serve.header import FORMATS
 from topseg.serve.http.bodies import find_image, unpack
@@ -31,7 +32,6 @@ from topseg.serve.page.site import Site
 from topseg.serve.refusal import Refusal, shown
 from topseg.serve.service import Service
 from topseg.serve.workers.pipeline import CONTENT_TYPES, Output, Segment, Tensors
-from topseg.serve.workers.regions import Shapes
 
 T = TypeVar("T")
 

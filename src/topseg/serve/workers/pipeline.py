@@ -25,9 +25,9 @@ from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax
 from topseg.media import drawing
 from topseg.media.images import decode_image
+from topseg.media.regions import Shapes, describe
 from topseg.runtimes.base import Runtime
 from topseg.serve.numbers import Numbers
-from topseg.serve.workers.regions import Shapes, describe
 
 Output = Literal["mask", "overlay", "color", "json"]
 CONTENT_TYPES: dict[Output, str] = {
