@@ -16,6 +16,7 @@ struct topseg_model {
 
 namespace {
 
+#ifdef __cpp_exceptions
 thread_local std::string last_problem;
 
 topseg_status failed(topseg_status status, const char* text) noexcept {
@@ -29,7 +30,6 @@ topseg_status failed(topseg_status status, const char* text) noexcept {
 // Runs some work; whatever it throws becomes a status and a text.
 template <class Work>
 topseg_status guarded(const Work& work) noexcept {
-#ifdef __cpp_exceptions
     try {
         work();
         return TOPSEG_OK;
@@ -46,11 +46,21 @@ topseg_status guarded(const Work& work) noexcept {
     } catch (...) {
         return failed(TOPSEG_INTERNAL, "an unknown exception");
     }
+}
+
+const char* problem() { return last_problem.c_str(); }
 #else
+// Without exceptions an error stops the program: in WebAssembly that is a trap, which the caller
+// catches, and then finds the text.
+template <class Work>
+topseg_status guarded(const Work& work) {
+    topseg::last_error().clear();
     work();
     return TOPSEG_OK;
-#endif
 }
+
+const char* problem() { return topseg::last_error().c_str(); }
+#endif
 
 void check(bool condition, const char* problem) {
     if (!condition) topseg::raise(problem);
@@ -113,7 +123,7 @@ void finish(const topseg_model* model, const topseg::Logits& logits, int height,
 // From an image to its mask: resize, network, tail.
 template <class Index>
 topseg_status make_mask(const topseg_model* model, const topseg_image* image, Index* mask,
-                        float* probability) noexcept {
+                        float* probability) {
     return guarded([&] {
         const topseg::Metadata& metadata = metadata_of(model);
         check_image(image);
@@ -136,7 +146,7 @@ topseg_status make_mask(const topseg_model* model, const topseg_image* image, In
 
 template <class Index>
 topseg_status count_shares(const topseg_model* model, const Index* mask, int height, int width,
-                           double* shares) noexcept {
+                           double* shares) {
     return guarded([&] {
         const auto classes = std::size_t(metadata_of(model).classes);
         check(mask && shares, "mask or shares: a null pointer");
@@ -151,7 +161,7 @@ topseg_status count_shares(const topseg_model* model, const Index* mask, int hei
 
 }  // namespace
 
-const char* topseg_error(void) { return last_problem.c_str(); }
+const char* topseg_error(void) { return problem(); }
 
 const char* topseg_version(void) {
 #define TOPSEG_WORD(x) #x
@@ -160,6 +170,7 @@ const char* topseg_version(void) {
         TOPSEG_VERSION_MINOR) "." TOPSEG_WORDS(TOPSEG_VERSION_PATCH);
 }
 
+#ifndef __wasm__  // where there are no folders
 topseg_status topseg_open(const char* folder, const topseg_options* options, topseg_model** model) {
     return guarded([&] {
         check(folder && model, "folder or model: a null pointer");
@@ -167,6 +178,7 @@ topseg_status topseg_open(const char* folder, const topseg_options* options, top
         *model = new topseg_model{std::move(network), threads_of(options)};
     });
 }
+#endif
 
 topseg_status topseg_open_memory(const void* metadata, size_t metadata_bytes, const void* weights,
                                  size_t weights_bytes, const topseg_options* options,

@@ -29,6 +29,8 @@ std::unique_ptr<Network> make_topformer(const Metadata&, const Weights&);
 const std::vector<CodePath>& code_paths() {
 #if defined(__aarch64__)
     constexpr const char* name = "neon";
+#elif defined(__wasm_relaxed_simd__)
+    constexpr const char* name = "relaxed";
 #elif defined(__wasm__)
     constexpr const char* name = "simd128";
 #else

@@ -8,8 +8,11 @@
 #include <system_error>
 #include <vector>
 
+#include "topseg/error.hpp"
+
 #if !defined(__wasm__) || defined(_REENTRANT)
 #define TOPSEG_THREADS 1
+#include <mutex>
 #include <thread>
 #endif
 
@@ -44,13 +47,22 @@ inline bool supported(Path path) {
 
 inline Path fastest_path() { return supported(Path::avx2) ? Path::avx2 : Path::portable; }
 
+#ifdef TOPSEG_THREADS
+using Mutex = std::mutex;
+#else
+// Nothing to guard against.
+struct Mutex {
+    void lock() {}
+    void unlock() {}
+};
+#endif
+
 inline void require(bool condition, const char* message) {
     if (condition) return;
 #ifdef __cpp_exceptions
     throw std::invalid_argument(message);
 #else
-    (void)message;
-    std::abort();
+    raise(message);
 #endif
 }
 

@@ -7,7 +7,6 @@
 // was forked makes new ones: threads do not survive a fork.
 #pragma once
 
-#include <fstream>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,6 +15,9 @@
 
 #ifdef __unix__
 #include <unistd.h>
+#endif
+#ifndef __wasm__
+#include <fstream>
 #endif
 
 #include "topseg/network.hpp"
@@ -32,6 +34,7 @@ class Model {
 public:
     static constexpr int stride = 8, multiple = 32;
 
+#ifndef __wasm__  // where there are no files: bundles come from memory
     // Reads a bundle's folder. Raises BundleError for everything that is wrong with it.
     static std::unique_ptr<Model> open(const std::string& folder,
                                        const ModelOptions& options = {}) {
@@ -42,6 +45,7 @@ public:
         const std::string weights = read(file, std::size_t(1) << 30);
         return std::make_unique<Model>(metadata, weights.data(), weights.size(), file, options);
     }
+#endif
 
     // The weights may be freed afterwards.
     Model(Metadata metadata, const void* weights, std::size_t size, const std::string& where,
@@ -113,6 +117,7 @@ private:
 #endif
     }
 
+#ifndef __wasm__
     static std::string read(const std::string& path, std::size_t limit) {
         std::ifstream file(path, std::ios::binary | std::ios::ate);
         const std::streamoff size = file ? std::streamoff(file.tellg()) : -1;
@@ -124,6 +129,7 @@ private:
         if (!file) raise<BundleError>(path + ": cannot be read");
         return bytes;
     }
+#endif
 
     static const CodePath& find_path(const std::string& name) {
         std::string known;
@@ -181,7 +187,7 @@ private:
     Metadata metadata_;
     std::unique_ptr<Network> network_;
     const char* path_ = "";
-    mutable std::mutex mutex_;
+    mutable Mutex mutex_;
     mutable std::vector<std::unique_ptr<Lease>> kept_;
 };
 

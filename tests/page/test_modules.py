@@ -2,9 +2,7 @@
 
 import io
 import json
-import shutil
 import struct
-import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,46 +12,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scripts import NODE, node
 
 from topseg.core.geometry import ResizeRule
 from topseg.core.labels import LabelSet, default_palette
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import mask_png
-from topseg.serve.page.files import FOLDER
 
-NODE = shutil.which("node")
 TABLE = json.loads((Path(__file__).parents[1] / "golden" / "resize_vectors.json").read_text())
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
-
-
-def node(module: str, code: str, *data: NDArray[Any]) -> bytes:
-    """Run code with the names of a module of the page; what it gives to ``put`` comes back.
-
-    ``data`` are the arrays' bytes, which the code finds as ``data`` (ArrayBuffers).
-    """
-    header = json.dumps([array.nbytes for array in data]).encode()
-    script = f"""
-        import * as page from {json.dumps((FOLDER / module).as_uri())};
-        import {{ readFileSync, writeSync }} from "node:fs";
-        const put = (bytes) => {{
-          for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes.subarray(at));
-        }};
-        const input = readFileSync(0), line = input.indexOf(10);
-        const data = [];
-        let at = line + 1;
-        for (const size of JSON.parse(input.subarray(0, line))) {{
-          data.push(Uint8Array.from(input.subarray(at, at + size)).buffer);
-          at += size;
-        }}
-        {code}
-    """
-    assert NODE is not None
-    command = [NODE, "--no-warnings", "--input-type=module", "-e", script]
-    sent = header + b"\n" + b"".join(array.tobytes() for array in data)
-    run = subprocess.run(command, input=sent, capture_output=True, check=False)
-    assert run.returncode == 0, run.stderr.decode()
-    return run.stdout
 
 
 def tail(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[Any]:

@@ -39,6 +39,8 @@ TOPSEG_KERNEL Vector fma(Vector a, Vector b, Vector c) {
     return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__aarch64__)
     return (Vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(__wasm_relaxed_simd__)
+    return (Vector)__builtin_wasm_relaxed_madd_f32x4(a, b, c);
 #else
     return a * b + c;
 #endif
