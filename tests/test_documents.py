@@ -83,6 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         write_scenes(folder / "photos", train=2, val=1)
+        shutil.make_archive("photos", "zip", "photos")
         scene = cv2.resize(draw_scene(0, 0).image, (128, 96))
         for name in ("street.jpg", "photo.jpg", "holiday/one.jpg", "photos/more/left_1.jpg"):
             (folder / name).parent.mkdir(exist_ok=True, parents=True)

@@ -13,7 +13,7 @@ app = App(
     name="topseg",
     help="Real-time semantic segmentation: from labelled images to masks anywhere.\n\n"
     "MODEL is a bundle, a run, a checkpoint folder or a published name (topseg models). DATA is a "
-    "dataset.yaml, a recipe or a folder.",
+    "dataset.yaml, a recipe, a folder, or a ZIP or TAR of one.",
     version=__version__,
     default_parameter=Parameter(negative=()),
     help_format="plaintext",  # the list of commands; Markdown would take half of its time

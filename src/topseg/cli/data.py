@@ -8,6 +8,7 @@ from pathlib import Path
 from topseg.cli.app import app
 from topseg.cli.terminal import say
 from topseg.core.errors import InputError
+from topseg.core.storage import is_dir
 
 
 @app.command
@@ -31,7 +32,7 @@ def check(data: Path, /, *overrides: str) -> int:
         mend = f"\nto mend it: {mended}" if error.settings else ""
         raise InputError(f"{error.what}{mend}") from None
     say(report.text(command=("topseg", "check", str(data), *overrides)))
-    if not report.errors and data.is_dir():
+    if not report.errors and is_dir(data):
         words = [f"data.root={data}", *(f"data.{one}" for one in overrides)]
         command = ("topseg", "train", "recipes/topformer_tiny.yaml", "--out", "runs/mine", *words)
         say(f"to train on it: {shlex.join(command)}")

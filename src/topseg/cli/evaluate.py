@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
 from topseg.cli.terminal import say, show_progress
 from topseg.core.errors import InputError
+from topseg.core.storage import exists, home, is_dir
 
 
 @app.command
@@ -118,15 +119,15 @@ def _data_of(
     model: str, data: Path | None, overrides: tuple[str, ...]
 ) -> tuple[Path, tuple[str, ...]]:
     """Return the data to evaluate on, by the recipe of the run where nothing else says it."""
-    if data is not None and "=" in str(data) and not data.exists():
+    if data is not None and "=" in str(data) and not exists(data):
         data, overrides = None, (str(data), *overrides)
     recipe = Path(model) / "recipe.yaml"
     if data is None:
         if not recipe.is_file():
             raise InputError(f"{model}: no run, whose data is known; give DATA as well")
         return recipe, overrides
-    described = any((data / name).exists() for name in ("dataset.yaml", "classes.txt"))
-    if recipe.is_file() and data.is_dir() and not described:
+    described = any(exists(home(data) / name) for name in ("dataset.yaml", "classes.txt"))
+    if recipe.is_file() and is_dir(data) and not described:
         return recipe, (f"root={data}", *overrides)
     return data, overrides
 

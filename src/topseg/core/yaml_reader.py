@@ -15,7 +15,9 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from topseg.core.archives import split
 from topseg.core.errors import InputError
+from topseg.core.storage import read_bytes
 
 MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 50
@@ -33,6 +35,8 @@ def read_text_of(path: Path) -> str:
         InputError: It is missing, no regular file (a device may never end), too large or not UTF-8.
     """
     try:
+        if split(path) is not None:
+            return _text_in_archive(path)
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
@@ -48,6 +52,13 @@ def read_text_of(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error}); save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _text_in_archive(path: Path) -> str:
+    data = read_bytes(path)
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{path}: {len(data)} bytes, expected a YAML file of at most {MAX_BYTES}")
+    return data.decode("utf-8-sig")
 
 
 def parse_yaml(text: str, where: str, *, texts: bool = False) -> Any:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet
+from topseg.core.storage import exists
 from topseg.data.classes import label_set, mask_reader
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs, size_mismatch
@@ -292,9 +293,9 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
     try:
         image = read_image(pair.image, channels, scale)
     except InputError as error:
-        kind = "unreadable image" if pair.image.exists() else "missing image"
+        kind = "unreadable image" if exists(pair.image) else "missing image"
         problems.append(Problem(kind, str(error)))
-    if not pair.mask.exists():
+    if not exists(pair.mask):
         problems.append(
             Problem("missing mask", f"{pair.mask}: no such file, the mask of {pair.name}")
         )

@@ -16,6 +16,7 @@ from topseg.core.labels import (
     default_palette,
     standard_set,
 )
+from topseg.core.storage import home, is_file, read_bytes
 from topseg.data.config import DataConfig
 from topseg.data.errors import DataError
 from topseg.data.layouts import find_layout
@@ -95,24 +96,24 @@ class _OwnSet:
 
 def _own_set(config: DataConfig) -> _OwnSet:
     """Find the classes: in the section, in a file below the root, or by the layout."""
-    given, root = config.classes, Path(config.root)
+    given, root = config.classes, home(Path(config.root))
     if isinstance(given, tuple):
         return _OwnSet(given)
     if given in STANDARD_SETS:
         published, _ = standard_set(given)
         return _OwnSet(published.names, published.palette)
     if given is not None:
-        if not (root / given).is_file():
+        if not is_file(root / given):
             known = did_you_mean(given, STANDARD_SETS)
             raise InputError(f"data.classes: '{given}' is neither a file nor a label set{known}")
         return _read_names(root / given)
-    if (root / LABELMAP).is_file():
+    if is_file(root / LABELMAP):
         return _read_names(root / LABELMAP)
     own_labels = find_layout(config.layout).labels
     if own_labels is not None:
         published, _ = own_labels()
         return _OwnSet(published.names, published.palette)
-    if not (root / "classes.txt").is_file():
+    if not is_file(root / "classes.txt"):
         raise DataError(
             f"data.classes: none given; list their names in order, name a published set "
             f"({', '.join(STANDARD_SETS)}), or write one name per line into {root / 'classes.txt'}"
@@ -123,8 +124,8 @@ def _own_set(config: DataConfig) -> _OwnSet:
 def _read_names(file: Path) -> _OwnSet:
     """Read one name per line, or CVAT's lines ``name:red,green,blue:parts:actions``."""
     try:
-        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in read_bytes(file).decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
         raise InputError(f"{file}: cannot be read as class names ({error})") from None
     lines = [line for line in lines if line]
     if any(_CVAT_LINE.fullmatch(line) for line in lines):

@@ -22,7 +22,7 @@ class DataConfig:
     layout: LayoutName = "folder"
     """How the files are kept, by one of these names:"""
     root: LocalPath = "."
-    """Folder of the data set."""
+    """Folder of the data set, or a ZIP or TAR of it."""
     train: str | tuple[str, ...] | None = None
     """Training split: the layout's split name, a sub-folder, or list files; null: the layout's."""
     val: Annotated[float, Field(gt=0, lt=1)] | str | tuple[str, ...] | None = None

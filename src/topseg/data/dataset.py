@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from topseg.core.errors import InputError
+from topseg.core.storage import exists, home, is_dir
 from topseg.data.classes import mask_reader
 from topseg.data.config import DataConfig
 from topseg.data.errors import DataError
@@ -82,7 +83,7 @@ def open_dataset(
         InputError: No such folder or list, a file is missing, or the classes are not known.
     """
     pairs = find_pairs(config, split)
-    missing = [file for p in pairs.pairs for file in (p.image, p.mask) if not file.exists()]
+    missing = [file for p in pairs.pairs for file in (p.image, p.mask) if not exists(file)]
     if missing:
         owner = next(p for p in pairs.pairs if missing[0] in (p.image, p.mask))
         role = "mask of" if missing[0] == owner.mask else "image"
@@ -119,7 +120,7 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
 
 def _named_pairs(config: DataConfig, split: Split, value: str | tuple[str, ...] | None) -> Pairs:
     """Find the pairs of a split by its names in the layout."""
-    layout, root = find_layout(config.layout), Path(config.root)
+    layout, root = find_layout(config.layout), home(Path(config.root))
     other = recognize_layout(root)
     if value is None:
         value = layout.default_split(root, split)
@@ -136,7 +137,7 @@ def _named_pairs(config: DataConfig, split: Split, value: str | tuple[str, ...] 
 
 
 def _has_masks(root: Path, split: Split) -> bool:
-    return (root / "masks").is_dir() or (root / split / "masks").is_dir()
+    return is_dir(root / "masks") or is_dir(root / split / "masks")
 
 
 def size_mismatch(

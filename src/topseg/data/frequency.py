@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
+from topseg.core.storage import stamp
 from topseg.data.config import DataConfig
 from topseg.data.dataset import Dataset, open_dataset
 
@@ -130,6 +131,5 @@ def _numbers(weights: Sequence[float]) -> str:
 
 
 def _fingerprint(config: DataConfig, dataset: Dataset) -> str:
-    masks = [dataset.paths(index)[1].resolve() for index in range(len(dataset))]
-    files = [(str(mask), (stat := mask.stat()).st_size, stat.st_mtime_ns) for mask in masks]
+    files = [stamp(dataset.paths(index)[1]) for index in range(len(dataset))]
     return hashlib.sha256(json.dumps([to_tree(config), files]).encode()).hexdigest()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
+from topseg.core.storage import stamp
 from topseg.data.config import DataConfig
 from topseg.data.dataset import Dataset
 from topseg.data.remedies import black_and_white
@@ -89,7 +90,6 @@ def _count(dataset: Dataset, path: Path) -> NDArray[np.int64]:
 def _fingerprint(config: DataConfig, masks: list[Path]) -> str:
     files = []
     for mask in masks:
-        with contextlib.suppress(OSError):
-            stat = mask.stat()
-            files.append((str(mask.resolve()), stat.st_size, stat.st_mtime_ns))
+        with contextlib.suppress(InputError):
+            files.append(stamp(mask))
     return hashlib.sha256(json.dumps([to_tree(config), files]).encode()).hexdigest()

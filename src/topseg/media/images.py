@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from topseg.core import storage
+from topseg.core.archives import split
 from topseg.core.errors import InputError
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
@@ -135,11 +137,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         InputError: It is missing, empty or not readable.
     """
-    check_regular(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    data = storage.read_bytes(path)
     if not data:
         raise InputError(f"{path}: the file is empty; get it again")
     return data
@@ -233,9 +231,12 @@ def read_array(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
     Raises:
         InputError: No such file, or no array of two or three axes.
     """
-    check_regular(path)
+    packed = split(path) is not None
+    source = io.BytesIO(storage.read_bytes(path)) if packed else path
+    if not packed:
+        check_regular(path)
     try:
-        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        array = np.load(source, None if packed else mmap_mode, allow_pickle=False)
     except Exception as error:  # a header may be anything, sizes beyond memory among them
         raise InputError(f"{path}: not readable as a NumPy array ({error})") from None
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:

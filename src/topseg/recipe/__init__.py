@@ -30,6 +30,7 @@ from topseg.core.errors import InputError, did_you_mean
 from topseg.core.geometry import ResizeRule
 from topseg.core.paths import ModelPath, anchor, override_anchored
 from topseg.core.ranges import Fraction, Natural, Positive
+from topseg.core.storage import exists, home, is_dir, is_file
 from topseg.data.config import DataConfig
 from topseg.data.transforms import AnyTransform
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
@@ -297,9 +298,9 @@ def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:
     for one in overrides:
         key, _, value = one.partition("=")
         given = Path(value).expanduser()
-        if key == "data" and given.exists():
+        if key == "data" and exists(given):
             tree = {**tree, "data": _data_tree(given)}
-        elif key == "data.root" and (given / "dataset.yaml").is_file():
+        elif key == "data.root" and is_file(home(given) / "dataset.yaml"):
             tree = merge(tree, {"data": _data_tree(given)})
         else:
             others.append(one)
@@ -308,9 +309,9 @@ def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:
 
 def _data_tree(path: Path) -> Tree:
     """Read the data section of a folder, a ``dataset.yaml`` or a recipe."""
-    if path.is_dir() and not (path / "dataset.yaml").is_file():
+    file = home(path) / "dataset.yaml" if is_dir(path) else path
+    if is_dir(path) and not is_file(file):
         return {"root": str(path.resolve())}
-    file = path / "dataset.yaml" if path.is_dir() else path
     tree = read_inherited(file, _anchor)
     data = tree.get("data", tree)
     return {"root": str(file.resolve().parent), **data} if isinstance(data, dict) else {}
@@ -335,9 +336,9 @@ def read_data_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         InputError: There is no such thing, or what is wrong with it.
     """
-    if path.is_dir():
-        if (path / "dataset.yaml").is_file():
-            return read_data_recipe(path / "dataset.yaml", overrides)
+    if is_dir(path):
+        if is_file(home(path) / "dataset.yaml"):
+            return read_data_recipe(home(path) / "dataset.yaml", overrides)
         tree, name = {"root": str(path.resolve())}, str(path)
     else:
         tree, name = read_inherited(path, _anchor), path.name

@@ -11,6 +11,7 @@ import functools
 from pathlib import Path
 
 from topseg.core.labels import standard_set
+from topseg.core.storage import is_dir
 from topseg.data.layouts.layout import Layout, Split
 from topseg.data.layouts.pairs import Pairs, join, pair_folders
 
@@ -30,12 +31,12 @@ def default_split(root: Path, split: Split) -> str:
 
 def recognize(root: Path) -> bool:
     """Recognize the data set by its annotations."""
-    return (_home(root) / "annotations" / "validation").is_dir()
+    return is_dir(_home(root) / "annotations" / "validation")
 
 
 def _home(root: Path) -> Path:
     inner = root / "ADEChallengeData2016"
-    return inner if not (root / "images").is_dir() and inner.is_dir() else root
+    return inner if not is_dir(root / "images") and is_dir(inner) else root
 
 
 LAYOUT = Layout(

@@ -10,6 +10,7 @@ import functools
 from pathlib import Path, PurePosixPath
 
 from topseg.core.labels import standard_set
+from topseg.core.storage import is_dir, is_file
 from topseg.data.layouts.layout import Layout, Split
 from topseg.data.layouts.pairs import Pairs, join, read_pairs
 
@@ -26,7 +27,7 @@ def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
 
 def recognize(root: Path) -> bool:
     """Recognize the data set by the masks' folder and the list."""
-    return (root / "trainannot").is_dir() and (root / "train.txt").is_file()
+    return is_dir(root / "trainannot") and is_file(root / "train.txt")
 
 
 LAYOUT = Layout(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from topseg.core.errors import InputError
+from topseg.core.storage import is_dir, subfolders
 from topseg.data.errors import DataError
 from topseg.data.layouts.layout import Layout, Split
 from topseg.data.layouts.pairs import Pairs, join, pair_folders, read_list
@@ -56,22 +57,22 @@ def _folders(root: Path, name: str) -> tuple[Path, Path] | None:
             (_images(root / split), _masks(root / split)),
         )
     ]
-    return next((pair for pair in places if pair[0].is_dir()), None)
+    return next((pair for pair in places if is_dir(pair[0])), None)
 
 
 def _images(folder: Path) -> Path:
     """Return the folder of the images, by whichever usual name it has."""
-    return next((folder / name for name in _IMAGES if (folder / name).is_dir()), folder / "images")
+    return next((folder / name for name in _IMAGES if is_dir(folder / name)), folder / "images")
 
 
 def _masks(folder: Path) -> Path:
     """Return the folder of the masks, by whichever usual name it has."""
-    return next((folder / name for name in _MASKS if (folder / name).is_dir()), folder / "masks")
+    return next((folder / name for name in _MASKS if is_dir(folder / name)), folder / "masks")
 
 
 def _whole(root: Path, split: Split) -> Pairs:
     """All images of a folder without splits; it is the training split."""
-    if not _images(root).is_dir():
+    if not is_dir(_images(root)):
         raise InputError(
             f"{root}: expected images/ and masks/ here (or train/images, train/masks, val/images "
             f"...); is data.root right?{_found(root)}"
@@ -102,8 +103,8 @@ def _listed(root: Path, path: Path) -> Pairs:
 
 
 def _found(root: Path) -> str:
-    folder = _images(root) if _images(root).is_dir() else root
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    folder = _images(root) if is_dir(_images(root)) else root
+    names = subfolders(folder) if is_dir(folder) else []
     return f"; sub-folders of {folder.name}: {', '.join(names[:8])}" if names else ""
 
 

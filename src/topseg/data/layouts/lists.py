@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from topseg.core.storage import exists
 from topseg.data.layouts.layout import Layout, Split
 from topseg.data.layouts.pairs import Pairs, join, read_list, read_pairs
 
@@ -20,7 +21,7 @@ def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
 
 def _read(path: Path, root: Path) -> Pairs:
     _, columns = next(read_list(path))
-    base = root if (root / columns[0]).exists() else path.parent
+    base = root if exists(root / columns[0]) else path.parent
     return read_pairs(path, root, lambda text: base / os.path.expanduser(text))
 
 

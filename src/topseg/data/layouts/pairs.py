@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topseg.core.errors import InputError
-from topseg.core.files import IMAGE_SUFFIXES, walk
+from topseg.core.files import IMAGE_SUFFIXES
 from topseg.core.labels import LabelMap
+from topseg.core.storage import exists, is_dir, read_bytes, walk
 
 SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 
@@ -77,7 +78,7 @@ def pair_folders(
             one stem.
     """
     for folder in (images, masks):
-        if not folder.is_dir():
+        if not is_dir(folder):
             raise InputError(f"{folder}: no such folder; is data.root right? (now {root})")
     found, candidates = files_by_stem(images), files_by_stem(masks)
     if not found:
@@ -127,12 +128,9 @@ def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
     Raises:
         InputError: The file is missing, not text, or has no lines.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such list file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a list ({error})") from None
+    if not exists(path):
+        raise InputError(f"{path}: no such list file")
+    text = read_bytes(path).decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         raise InputError(f"{path}: cannot be read as a list; expected UTF-8 text")
     lines = text.splitlines()

@@ -12,6 +12,7 @@ import functools
 from pathlib import Path, PurePosixPath
 
 from topseg.core.labels import standard_set
+from topseg.core.storage import is_dir, is_file
 from topseg.data.layouts.layout import Layout, Split
 from topseg.data.layouts.pairs import (
     SUFFIXES,
@@ -36,26 +37,26 @@ def find_pairs(root: Path, names: tuple[str, ...] | None, split: Split) -> Pairs
 
 def default_split(root: Path, split: Split) -> str:
     """Return the list of a split: trainaug for training where its masks are there."""
-    augmented = (_home(root) / "SegmentationClassAug").is_dir()
+    augmented = is_dir(_home(root) / "SegmentationClassAug")
     return "trainaug" if split == "train" and augmented else split
 
 
 def recognize(root: Path) -> bool:
     """Recognize the data set by the folder of its images."""
-    return (_home(root) / "JPEGImages").is_dir()
+    return is_dir(_home(root) / "JPEGImages")
 
 
 def _home(root: Path) -> Path:
     home = root
     for inner in ("VOC2012", "VOCdevkit/VOC2012"):
-        home = root / inner if (root / inner / "JPEGImages").is_dir() else home
+        home = root / inner if is_dir(root / inner / "JPEGImages") else home
     return home
 
 
 def _entries(home: Path, name: str) -> list[tuple[str, str]]:
     """Return the stems that a list names, each with the suffix that it gives or .jpg."""
     file = home / "ImageSets" / "Segmentation" / f"{name}.txt"
-    if name == "trainaug" and not file.is_file():
+    if name == "trainaug" and not is_file(file):
         masks = files_by_stem(home / "SegmentationClassAug")
         return [
             (stem, ".jpg") for stem in sorted(masks.keys() - dict(_entries(home, "val")).keys())
@@ -75,9 +76,9 @@ def _entry(text: str) -> tuple[str, str]:
 
 def _pair(home: Path, stem: str, suffix: str) -> Pair:
     files = [home / "JPEGImages" / f"{stem}{end}" for end in (suffix, ".jpg", *sorted(SUFFIXES))]
-    image = next((file for file in files if file.is_file()), files[0])
+    image = next((file for file in files if is_file(file)), files[0])
     own, more = (home / f"SegmentationClass{end}" / f"{stem}.png" for end in ("", "Aug"))
-    mask = more if more.is_file() and not own.is_file() else own
+    mask = more if is_file(more) and not is_file(own) else own
     return Pair(image, mask, relative(image, home))
 
 
