@@ -34,6 +34,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 NOT_RUN = {
     r"\btopseg train recipes/": "a training of minutes to hours",
+    r"\btopseg data convert\b": "labels of other tools; tests/data/annotations has them",
     r"\btorchrun\b": "several machines or processes; tests/train/test_distributed.py has them",
     r"--executor ray": "a Ray cluster; tests/inference/bulk/test_cluster.py has one",
     r"\btopseg serve\b": "ends when it is stopped; tests/serve has it",

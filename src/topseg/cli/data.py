@@ -1,13 +1,16 @@
-"""Commands about data sets: check, weights, bench-data."""
+"""Commands about data sets: check, data convert, weights, bench-data."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Annotated
 
-from topseg.cli.app import app
-from topseg.cli.terminal import say
-from topseg.core.errors import InputError
+from cyclopts import App, Parameter
+
+from topseg.cli.app import MANY, POSITIVE, Flag, app
+from topseg.cli.terminal import say, show_progress
+from topseg.core.errors import InputError, UnreadableError
 from topseg.core.storage import is_dir
 
 
@@ -24,6 +27,8 @@ def check(data: Path, /, *overrides: str) -> int:
     from topseg.data.remedies import with_settings
     from topseg.recipe import read_data_recipe
 
+    if found := _labels_of_a_tool(data):
+        raise InputError(found)
     source = read_data_recipe(data, overrides)
     try:
         report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
@@ -37,6 +42,94 @@ def check(data: Path, /, *overrides: str) -> int:
         command = ("topseg", "train", "recipes/topformer_tiny.yaml", "--out", "runs/mine", *words)
         say(f"to train on it: {shlex.join(command)}")
     return 2 if report.errors else 0
+
+
+def _labels_of_a_tool(data: Path) -> str | None:
+    """Return what to do with labels that only a conversion makes a data set of."""
+    from topseg.data.annotations import recognize_format
+    from topseg.data.layouts import recognize_layout
+
+    if data.is_dir():
+        if (data / "dataset.yaml").is_file() or recognize_layout(data) is not None:
+            return None
+    elif data.suffix.lower() not in (".json", ".xml"):
+        return None
+    formats = recognize_format(data)
+    if not formats:
+        return None
+    titles = " and ".join(one.title for one in formats)
+    out = f"{data.with_suffix('') if data.name else data.resolve()}-masks"
+    words = ("topseg", "data", "convert", str(data), out)
+    lines = [f"{data}: labels of {titles}; make a data set of masks of them:"]
+    for one in formats:
+        choice = () if len(formats) == 1 else ("--format", one.name)
+        lines.append(f"  {shlex.join((*words, *choice))}")
+    return "\n".join(lines)
+
+
+data_app = App(name="data", help="Bring labels in from other tools.")
+app.command(data_app)
+
+
+@data_app.command
+def convert(
+    src: Path,
+    out: Path,
+    /,
+    *,
+    format: Annotated[str | None, Parameter(show_default=False)] = None,
+    classes: Annotated[tuple[str, ...], MANY] = (),
+    rename: Annotated[tuple[str, ...], MANY] = (),
+    rest: str | None = None,
+    images: Path | None = None,
+    palette: Path | None = None,
+    nearest: Flag = False,
+    copy: Flag = False,
+    workers: Annotated[int | None, POSITIVE] = None,
+) -> int:
+    """Make a data set of index masks of the labels of another tool.
+
+    The rules for names are printed first. Run again it goes on where it was stopped, and redoes
+    what has changed.
+
+    Args:
+        src: The file or folder of labels.
+        out: Folder of the data set: masks, one list a split, dataset.yaml.
+        format: The source's format, where it is not recognized (docs/data.md lists them).
+        classes: The classes in order, a file with one a line, or a published set; else the source's
+            names.
+        rename: Names that become others: OLD=NEW, or OLD=ignore for no class.
+        rest: Class of pixels without a label, or ignore.
+        images: Folder of the images, where they are not in SRC.
+        palette: File of names and colours (name,red,green,blue), or a published set.
+        nearest: Take the nearest colour for one without a name.
+        copy: Copy the images into OUT instead of listing them where they are.
+        workers: Threads; if not given, one for each processor.
+    """
+    from topseg.data.annotations.converting import convert_data
+    from topseg.data.annotations.source import Options
+
+    with show_progress("read") as reading, show_progress("convert") as converting:
+        summary = convert_data(
+            src,
+            out,
+            format=format,
+            classes=classes,
+            rename=rename,
+            rest=rest,
+            options=Options(images=images, palette=palette, nearest=nearest, progress=reading),
+            copy=copy,
+            workers=workers,
+            report=say,
+            progress=converting,
+        )
+    say(summary)
+    say(f"{out}: written; next: {shlex.join(('topseg', 'check', str(out)))}")
+    if summary.problems:
+        raise UnreadableError(
+            f"images or files left out: {len(summary.problems)}; all others are converted"
+        )
+    return 0
 
 
 @app.command
