@@ -13,7 +13,7 @@ WORKDIR /src
 COPY constraints.txt pyproject.toml setup.py README.md LICENSE NOTICE ./
 COPY native native
 COPY src src
-RUN /opt/topseg/bin/pip install --no-cache-dir -c constraints.txt '.[serve]' \
+RUN /opt/topseg/bin/pip install --no-cache-dir -c constraints.txt '.[serve]' onnxruntime \
     && /opt/topseg/bin/python -c "from topseg.inference.upsample import implementations as found; assert found() != ('numpy',)" \
     && /opt/topseg/bin/pip uninstall --yes pip
 

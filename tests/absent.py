@@ -13,7 +13,8 @@ import pytest
 
 EXTRAS = {
     *("MNN", "ai_edge_litert", "av", "coremltools", "executorch", "fastapi", "google", "grpc"),
-    *("litert_torch", "ncnn", "nncf", "onnx", "onnxscript", "openvino", "pnnx"),
+    *("imagecodecs", "litert_torch", "ncnn", "nncf", "onnx", "onnxruntime", "onnxscript"),
+    *("openvino", "pnnx"),
     *("prometheus_client", "rasterio", "ray", "starlette", "tensorboard", "torch", "uvicorn"),
 }
 """Modules that come with an extra of pyproject.toml (the core's own never skip a test)."""

@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear line with exit code 2 for every wrong input."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from topseg import __version__
 from topseg.cli import main
+from topseg.export import formats
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -451,3 +453,30 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_scales_of_zero(run: Run, finished: Path, recipe: Path) -> None:
     refused(run("evaluate", finished, recipe, "--scales", 0), "scales: got (0.0,)")
+
+
+def test_video_answers_images_with_predict(run: Run, tmp_path: Path) -> None:
+    photo = draw(tmp_path / "my photo.jpg")
+    for given, kind in ((photo, "a still image"), (tmp_path, "a folder")):
+        code, _, err = run("video", "topformer-tiny-camvid", given, "--out", "my masks")
+        what, _, words = err.strip().partition("; take: ")
+        assert (code, what) == (2, f"{given}: got {kind}, expected a video")
+        assert shlex.split(words) == [
+            *("topseg", "predict", "topformer-tiny-camvid", str(given), "--out", "my masks")
+        ]
+
+
+def test_export_checks_packages_before_it_looks_for_the_model(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    code, _, err = run("export", "no-such-model", "--out", "o", "--formats", "ncnn", "openvino")
+    assert (code, err.splitlines()) == (
+        2,
+        [
+            "export needs torch: pip install 'topseg[train]'",
+            "formats: 'ncnn' needs pnnx and ncnn: pip install 'topseg[ncnn]'",
+            "formats: 'openvino' needs onnx and onnxscript and openvino: "
+            "pip install 'topseg[openvino]'",
+        ],
+    )

@@ -235,15 +235,16 @@ def test_other_files_beside_the_images_are_counted(tree: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"),
+    ("folders", "name"),
     [
         ("leftImg8bit", "cityscapes"),
-        ("JPEGImages", "voc"),
-        ("VOCdevkit/VOC2012/JPEGImages", "voc"),
+        ("JPEGImages ImageSets/Segmentation", "voc"),
+        ("VOCdevkit/VOC2012/JPEGImages VOCdevkit/VOC2012/ImageSets/Segmentation", "voc"),
         ("annotations/validation", "ade20k"),
     ],
 )
-def test_a_published_layout_is_recognized(folder: str, name: str, tree: Any) -> None:
-    (tree.root / folder).mkdir(parents=True)
+def test_a_published_layout_is_recognized(folders: str, name: str, tree: Any) -> None:
+    for folder in folders.split():
+        (tree.root / folder).mkdir(parents=True)
     with pytest.raises(InputError, match=f"; looks like {name}; set data.layout={name}"):
         found(tree, "folder")

@@ -14,7 +14,7 @@ from topseg.core.labels import LabelSet
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs
 from topseg.data.masks import MaskReader
-from topseg.recipe import read_recipe
+from topseg.recipe import read_data, read_recipe
 
 ROOT = Path(__file__).parents[2]
 Values = Sequence[int]
@@ -37,11 +37,21 @@ def make(
                 (images, np.random.default_rng(number).integers(0, 255, (8, 8 * 3, 3), np.uint8)),
                 (masks, np.resize(np.repeat(np.array(values, np.uint8), 2), (8, 24))),
             ):
-                path = root / folder.format(split=split) / f"{split}{index}x.png"
+                name = f"{split}{index}x"
+                path = root / folder.format(split=split, name=name)
+                path = path if path.suffix else path / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 PIL.Image.fromarray(pixels).save(path)
     if classes is not None:
         (root / "classes.txt").write_text(classes)
+
+
+def rename(build: Callable[[], None], root: Path, pattern: str) -> None:
+    """Build a data set, and name its files by number."""
+    build()
+    for kind in ("images", "masks"):
+        for index, path in enumerate(sorted((root / kind).rglob("*.png"))):
+            path.rename(path.with_name(f"{pattern.format(index)}.png"))
 
 
 def camvid(root: Path) -> None:
@@ -100,6 +110,33 @@ FAULTY: dict[str, Callable[[Path], None]] = {
     "void beside a map": with_file(
         "classes: [a, b]\nlabel_map: {1: 0, 2: 1, 3: ignore}\n", (1, 2, 3, 7)
     ),
+    "11 is void, no classes, as CamVid": lambda root: rename(
+        lambda: make(root, range(12), None, splits={"": 10}), root, "0016E5_{:05}"
+    ),
+    "21 classes, as VOC": lambda root: rename(
+        lambda: make(root, [*range(21), 255], None, splits={"": 10}), root, "2008_{:06}"
+    ),
+    "numbers with gaps": lambda root: make(root, (0, 60, 120, 250), None),
+    "numbers with gaps and 255": lambda root: make(root, (10, 60, 120, 255), None),
+    "0, 128 and 255, two classes": lambda root: make(root, (0, 128, 255), "ground\nroad\n"),
+    "one folder": lambda root: make(
+        root, (0, 1), images="{split}/{name}.jpg", masks="{split}/{name}_mask.png"
+    ),
+    "one folder, no splits": lambda root: make(
+        root, (0, 1), None, "{name}.jpg", "{name}.png", {"": 10}
+    ),
+    "images and masks in images/": lambda root: make(
+        root, (0, 1), images="images/{name}.jpg", masks="images/{name}-gt.png", splits={"": 10}
+    ),
+    "masks with a suffix": lambda root: make(root, (0, 1), masks="masks/{split}/{name}_L.png"),
+    "another folder of masks": lambda root: make(root, (0, 1), masks="ground truth/{split}"),
+    "other folders": lambda root: make(
+        root, (0, 1, 7), None, "{split}/rgb/{name}.png", "{split}/seg/{name}_label.png"
+    ),
+    "VOC's folders without lists": lambda root: make(
+        root, (0, 1), images="JPEGImages/{name}.jpg", masks="SegmentationClass", splits={"": 10}
+    ),
+    "a folder inside": lambda root: make(root / "archive v2", (0, 1, 2), None),
     "a folder with a space": lambda root: make(root / "my photos", (0, 1, 3)),
 }
 
@@ -128,7 +165,7 @@ def test_pasting_what_is_printed_mends_a_data_set(
     train = shlex.split(command)[5:]
     assert train[:4] == ["train", "recipes/topformer_tiny.yaml", "--out", "runs/mine"]
     recipe = read_recipe(ROOT / train[1], train[4:])
-    assert recipe.data.root == str(root)
+    assert recipe.data.root in (str(root), str(root / "archive v2"))
     assert find_pairs(recipe.data, "train").pairs
     assert find_pairs(recipe.data, "val").pairs
 
@@ -147,6 +184,42 @@ def test_usual_names_of_folders(
 ) -> None:
     make(tmp_path, (0, 1), images=images, masks=masks, splits=dict.fromkeys(splits, 2))
     assert main(["check", str(tmp_path)]) == 0
+
+
+def test_the_other_remedy_works_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, range(12), None)
+    assert main(["check", str(tmp_path)]) == 2
+    text = capsys.readouterr().err
+    (line,) = (line for line in text.splitlines() if line.startswith("or, if 11 stands for "))
+    words = shlex.split(line.partition(": topseg ")[2])
+    assert main(words) == 0
+    config = read_data(Path(words[1]), words[2:])
+    assert config.ignore_index == 11
+    assert len(config.classes or ()) == 11
+
+
+def test_names_belong_to_the_folder_layout(tmp_path: Path) -> None:
+    config = DataConfig(root=str(tmp_path), layout="camvid", masks_dir="gt")
+    with pytest.raises(InputError, match="layout camvid has fixed names"):
+        find_pairs(config, "train")
+
+
+def test_one_folder_needs_a_suffix(tmp_path: Path) -> None:
+    make(tmp_path, (0, 1), images="{name}.png", masks="{name}.png")
+    config = DataConfig(root=str(tmp_path), images_dir=".", masks_dir=".")
+    with pytest.raises(InputError, match=r"one folder; say by data.mask_suffix"):
+        find_pairs(config, "train")
+
+
+def test_masks_in_one_folder_are_no_images(tmp_path: Path) -> None:
+    make(tmp_path, (0, 1), images="{name}.png", masks="{name}_mask.png", splits={"a": 3})
+    (tmp_path / "b_mask.png").write_bytes((tmp_path / "a0x_mask.png").read_bytes())
+    config = DataConfig(root=str(tmp_path), images_dir=".", masks_dir=".", mask_suffix="_mask.png")
+    found = find_pairs(config, "train")
+    assert [(p.image.name, p.mask.name) for p in found.pairs] == [
+        (f"a{index}x.png", f"a{index}x_mask.png") for index in range(3)
+    ]
+    assert [path.name for path in found.orphans] == ["b_mask.png"]
 
 
 def test_a_map_of_ignored_values_keeps_the_rest(tmp_path: Path) -> None:

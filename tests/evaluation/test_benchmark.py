@@ -52,3 +52,15 @@ def test_missing_graph_is_said(trained: Bundle, capsys: pytest.CaptureFixture[st
     words = ["bench", str(trained.folder), "--runtimes", "onnx", "--seconds", "0"]
     assert main(words) == 2
     assert "has no onnx graph" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_printed_though_an_engine_is_missing(
+    trained: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", str(trained.folder), "--runtimes", "onnx", "torch", "--seconds", "0"]
+    assert main([*words, "--size", "64x64", "--out", str(tmp_path)]) == 2
+    text = capsys.readouterr().out
+    assert "onnx: not measured: " in text
+    assert "| torch " in text
+    tree = json.loads((tmp_path / "bench.json").read_text())
+    assert [one["runtime"] for one in tree["measurements"]] == ["torch"]

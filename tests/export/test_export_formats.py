@@ -77,6 +77,7 @@ def test_everything_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InputError) as caught:
         choose_formats(["ncnn", "web"])
     assert str(caught.value).splitlines() == [
+        "export needs torch: pip install 'topseg[train]'",
         "formats: 'ncnn' needs pnnx and ncnn: pip install 'topseg[ncnn]'",
         "formats: 'onnx' needs onnx and onnxscript: pip install 'topseg[onnx]'",
     ]

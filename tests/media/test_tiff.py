@@ -1,5 +1,8 @@
 """TIFF files: their own samples, or the tag that stands in the way."""
 
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +131,61 @@ def test_damage_is_an_input_error(tmp_path: Path) -> None:
         except InputError:
             continue
     assert 0 < read < 300
+
+
+BLANK = np.zeros((64, 64), np.uint8)
+CLAIMS: dict[str, dict[str, Any]] = {
+    "pixels": {"ImageWidth": 100_000, "ImageLength": 100_000},
+    "as many as a number can say": {"ImageWidth": 2**32 - 1, "ImageLength": 2**32 - 1},
+    "a tile": {"TileWidth": 2**30, "TileLength": 2**30},
+    "rows": {"ImageLength": 2**31},
+}
+
+
+@pytest.mark.parametrize("compression", [None, "deflate", "zstd"])
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_claims_of_size_are_bounded_before_memory_is_taken(
+    claim: str, compression: str | None, tmp_path: Path
+) -> None:
+    tiles = {"tile": (16, 16)} if claim == "a tile" else {}
+    path = write(tmp_path / "a.tif", BLANK, compression=compression, **tiles)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for tag, value in CLAIMS[claim].items():
+            file.pages.first.tags[tag].overwrite(value, dtype="I")
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"a.tif: .*(GiB, expected 2 at most|truncated)"):
+        read_image(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_an_image_of_few_bytes_is_read(tmp_path: Path) -> None:
+    blank = np.zeros((4096, 4096), np.uint8)
+    path = write(tmp_path / "a.tif", blank, compression="zstd", rowsperstrip=4096)
+    assert path.stat().st_size < 2**12
+    assert not read_image(path, 1).any()
+
+
+def test_strips_that_are_not_listed_are_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", BLANK, compression="deflate", rowsperstrip=8)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["ImageLength"].overwrite(128)
+    with pytest.raises(InputError, match="truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "jpeg"])
+def test_a_codec_that_is_not_installed_is_named(compression: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", BLANK, compression=compression)
+    plain = write(tmp_path / "b.tif", BLANK, compression="deflate")
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from topseg.media.images import read_image\n"
+        f"assert not read_image({str(plain)!r}).any()\n"
+        f"read_image({str(path)!r})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    line = run.stderr.splitlines()[-1]
+    assert "InputError" in line
+    assert compression.upper() in line
+    assert line.endswith("; pip install 'topseg[tiff]'")

@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from topseg.bundle.bundle import Bundle
 from topseg.core import plugins
 from topseg.core.errors import InputError
+from topseg.runtimes import registry
 from topseg.runtimes.registry import (
     ENGINES,
     Engine,
@@ -87,3 +89,15 @@ def test_platform_and_package_that_are_missing(
 def test_engines_of_a_bundle_without_graphs(trained: Bundle) -> None:
     found = [engine.name for engine in engines_for(trained)]
     assert found in (["native", "torch"], ["torch"])
+
+
+def test_auto_names_what_to_install_where_nothing_is(
+    exported: Bundle, trained: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    graphs = {"onnx": exported.metadata.graphs["onnx"]}
+    bundle = replace(exported, metadata=replace(exported.metadata, graphs=graphs))
+    with pytest.raises(UnavailableError, match=r"runtime onnx: .*; pip install onnxruntime"):
+        open_runtime(bundle)
+    with pytest.raises(UnavailableError, match=r"runtime torch: .*; pip install 'topseg\[train\]'"):
+        open_runtime(trained)

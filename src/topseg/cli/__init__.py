@@ -31,6 +31,7 @@ _EXTRAS = {
     **dict.fromkeys(("ray", "pyarrow"), "ray"),
     "rasterio": "geo",
     "av": "video",
+    "onnxruntime": "onnx",
 }
 
 

@@ -33,14 +33,19 @@ def check(data: Path, /, *overrides: str) -> int:
     try:
         report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
     except DataError as error:
-        mended = with_settings(("topseg", "check", str(data), *overrides), error.settings)
-        mend = f"\nto mend it: {mended}" if error.settings else ""
-        raise InputError(f"{error.what}{mend}") from None
+        command, lines = ["topseg", "check", str(data), *overrides], [error.what]
+        if error.settings:
+            lines.append(f"to mend it: {with_settings(command, error.settings)}")
+        if error.otherwise is not None:
+            case, others = error.otherwise
+            lines.append(f"or, {case}: {with_settings(command, others)}")
+        raise InputError("\n".join(lines)) from None
     say(report.text(command=("topseg", "check", str(data), *overrides)))
     if not report.errors and is_dir(data):
-        words = [f"data.root={data}", *(f"data.{one}" for one in overrides)]
-        command = ("topseg", "train", "recipes/topformer_tiny.yaml", "--out", "runs/mine", *words)
-        say(f"to train on it: {shlex.join(command)}")
+        command = ["topseg", "train", "recipes/topformer_tiny.yaml", "--out", "runs/mine"]
+        command.append(f"data.root={data}")
+        words = with_settings(command, [f"data.{one}" for one in overrides])
+        say(f"to train on it: {words}")
     return 2 if report.errors else 0
 
 

@@ -206,8 +206,10 @@ def bench(
     threads: Annotated[tuple[int, ...], MANY] = (1,),
     seconds: float = 5.0,
     out: Path | None = None,
-) -> None:
+) -> int:
     """Measure the time from an image file to its mask, stage by stage, on each engine.
+
+    Exit code 2: an engine that was named could not be measured; the others were.
 
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
@@ -233,3 +235,4 @@ def bench(
     say(markdown(found))
     if out is not None:
         save(found, out)
+    return 2 if set(runtimes) - {one.runtime for one in found} else 0

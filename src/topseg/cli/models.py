@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from topseg.cli.app import MANY, app
 from topseg.cli.terminal import say
-from topseg.export.formats import formats_help, precision_help
+from topseg.export.formats import choose_formats, formats_help, precision_help
 
 
 @app.command
@@ -74,6 +74,7 @@ def export(
     from topseg.recipe import read_data
     from topseg.serve.page.files import write_page
 
+    choose_formats(formats, int8=precision == "int8")  # before anything is fetched or read
     bundle = open_model(model)
     channels, scale = bundle.metadata.architecture.in_channels, bundle.metadata.input.scale
     config = read_data(data) if data is not None else None

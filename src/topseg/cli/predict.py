@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,7 +58,6 @@ def predict(
     """
     import contextlib
     import functools
-    import shlex
 
     from topseg.inference.bulk import Executor, Threads, parse_shard, predict_files
     from topseg.inference.hub import load, load_workers
@@ -146,9 +146,14 @@ def video(
     from topseg.inference.hub import load
     from topseg.inference.video import predict_videos
     from topseg.media.drawing import legend_text
+    from topseg.media.video import is_still
 
     if not videos:
         raise InputError("video: give at least one video")
+    if still := next((name for name in videos if is_still(name) or Path(name).is_dir()), None):
+        kind = "a folder" if Path(still).is_dir() else "a still image"
+        words = shlex.join(["topseg", "predict", model, still, "--out", str(out)])
+        raise InputError(f"{still}: got {kind}, expected a video; take: {words}")
     with show_progress("download", size=True) as progress:
         predictor = load(
             model,

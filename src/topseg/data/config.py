@@ -28,6 +28,14 @@ class DataConfig:
     val: Annotated[float, Field(gt=0, lt=1)] | str | tuple[str, ...] | None = None
     """Validation split, as ``train``; or a share of the training split, such as 0.2, which is taken
     out of it: always the same images, whole sequences where the names show them."""
+    images_dir: str | None = None
+    """Folder of the images, below the root or below each split's folder (layout folder alone);
+    ".": the root itself; null: images, or another usual name."""
+    masks_dir: str | None = None
+    """Folder of the masks, as ``images_dir``; null: masks, or another usual name."""
+    mask_suffix: str = ""
+    """What a mask's name has after the image's stem (layout folder alone), such as _mask, or with
+    the ending, as .png or _mask.png, where images and masks lie in one folder."""
     classes: str | tuple[str, ...] | None = None
     """Class names in order, a file below the root with one name per line, or a published set:
     ade20k, camvid, cityscapes, voc; null: labelmap.txt in the root (CVAT's), the layout's own, or

@@ -18,7 +18,7 @@ from topseg.data.config import DataConfig
 from topseg.data.errors import DataError
 from topseg.data.holdout import hold_out
 from topseg.data.layouts import find_layout, recognize_layout
-from topseg.data.layouts.layout import Split
+from topseg.data.layouts.layout import Layout, Names, Split
 from topseg.data.layouts.pairs import Pairs
 from topseg.data.masks import MaskReader
 from topseg.data.sample import Sample
@@ -120,7 +120,7 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
 
 def _named_pairs(config: DataConfig, split: Split, value: str | tuple[str, ...] | None) -> Pairs:
     """Find the pairs of a split by its names in the layout."""
-    layout, root = find_layout(config.layout), home(Path(config.root))
+    layout, root = _layout(config), home(Path(config.root))
     other = recognize_layout(root)
     if value is None:
         value = layout.default_split(root, split)
@@ -134,6 +134,20 @@ def _named_pairs(config: DataConfig, split: Split, value: str | tuple[str, ...] 
             raise
         what = f"{error.what if isinstance(error, DataError) else error}; looks like {other.name}"
         raise DataError(what, f"layout={other.name}") from None
+
+
+def _layout(config: DataConfig) -> Layout:
+    """Return the layout, with the data set's own names where there are some."""
+    layout = find_layout(config.layout)
+    names = Names(config.images_dir, config.masks_dir, config.mask_suffix)
+    if names == Names():
+        return layout
+    if layout.with_names is None:
+        raise InputError(
+            f"data.images_dir, data.masks_dir, data.mask_suffix: layout {layout.name} has fixed "
+            "names; only layout folder takes others"
+        )
+    return layout.with_names(names)
 
 
 def _has_masks(root: Path, split: Split) -> bool:

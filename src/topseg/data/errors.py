@@ -17,16 +17,25 @@ class DataError(InputError):
     Attributes:
         what: What is wrong, without the remedy.
         settings: What to set in the data section, as ``key=value``.
+        otherwise: In which case to set something else, and what; nothing: in none.
     """
 
-    def __init__(self, what: str, *settings: str) -> None:
-        self.what, self.settings = what, settings
-        mend = shlex.join(f"data.{setting}" for setting in settings)
-        super().__init__(f"{what}; set {mend}" if settings else what)
+    def __init__(
+        self, what: str, *settings: str, otherwise: tuple[str, tuple[str, ...]] | None = None
+    ) -> None:
+        self.what, self.settings, self.otherwise = what, settings, otherwise
+        text = f"{what}; set {_words(settings)}" if settings else what
+        if otherwise is not None:
+            text += f", or, {otherwise[0]}, {_words(otherwise[1])}"
+        super().__init__(text)
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, ...]]:
         """Keep the settings where a loader process hands the error on."""
         return type(self), (self.what, *self.settings)
+
+
+def _words(settings: tuple[str, ...]) -> str:
+    return shlex.join(f"data.{setting}" for setting in settings)
 
 
 class UnknownValuesError(DataError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Final
@@ -13,30 +14,72 @@ from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs
-from topseg.data.errors import DataError
-from topseg.data.layouts import find_layout
+from topseg.data.errors import DataError, ignore_setting
+from topseg.data.layouts import LAYOUTS, find_layout
 from topseg.data.masks import MaskReader
 
-_SAMPLE: Final = 20
-"""Masks that are read to guess classes from."""
+_SAMPLE: Final = 40
+"""About how many masks are read to guess classes from."""
+_SPARSE: Final = 4
+"""Numbers are names of something else, not of classes in order, where fewer than one of so many is
+used."""
 
 
 def without_classes(config: DataConfig, error: DataError) -> DataError:
     """Return the error that no classes are given, with names for the numbers of the masks."""
     try:
-        pairs = find_pairs(config, "train")
+        pairs = find_pairs(config, "train").pairs
+        pairs = pairs[:: max(1, len(pairs) // _SAMPLE)]
         reader = MaskReader(LabelSet(("class",), ((0, 0, 0),)))
-        raw = (np.unique(reader.read_raw(pair.mask)) for pair in pairs.pairs[:_SAMPLE])
-        values = sorted({int(value) for part in raw for value in part} - {255})
+        raw = [np.unique(reader.read_raw(pair.mask)) for pair in pairs]
     except DataError as other:
         return other if other.settings else error
     except InputError:
         return error
+    every = {int(value) for part in raw for value in part}
+    values = sorted(every - {255})
     if not values or values[-1] > 254:
         return error
-    names = ", ".join(f"class{value}" for value in range(values[-1] + 1))
-    text = f"{error.what}; the masks hold {len(values)} numbers, 0 to {values[-1]}"
-    return DataError(text, f"classes=[{names}]")
+    text = f"{error.what}; the masks hold {len(values)} numbers, {values[0]} to {values[-1]}"
+    if known := _published([pair.image.stem for pair in pairs], every):
+        return DataError(f"{text}, and the images have names of {known[0]}", *known[1])
+    if len(values) * _SPARSE < values[-1]:  # numbers with gaps, such as 0, 100 and 200
+        numbers = ", ".join(f"{value}: {index}" for index, value in enumerate(values))
+        more = ", 255: ignore" if 255 in every else ""
+        return DataError(text, _classes(values), f"label_map={{{numbers}{more}}}")
+    last, otherwise = values[-1], None
+    if 255 not in every and last > 0:
+        void = (_classes(range(last)), ignore_setting({last}))
+        otherwise = (f"if {last} stands for 'no class'", void)
+    return DataError(text, _classes(range(last + 1)), otherwise=otherwise)
+
+
+def _classes(values: Sequence[int]) -> str:
+    return f"classes=[{', '.join(f'class{value}' for value in values)}]"
+
+
+def _published(stems: Sequence[str], values: set[int]) -> tuple[str, tuple[str, ...]] | None:
+    """Recognize the images of a published data set that lie in other folders, by their names.
+
+    Args:
+        stems: Of the images.
+        values: What the masks hold.
+
+    Returns:
+        The name of the layout, and settings that name its classes where the masks hold them as they
+        are; None: no such set.
+    """
+    for layout in LAYOUTS.values():
+        pattern, labels = layout.image_names, layout.labels
+        if not pattern or not labels or not all(re.fullmatch(pattern, stem) for stem in stems):
+            continue
+        published, raw = labels()
+        others = values - set(range(published.num_classes))
+        ignored = {value for value, target in (raw or {}).items() if target == "ignore"}
+        if others <= ignored | {255}:
+            more = [ignore_setting(others)] if others - {255} else []
+            return layout.name, (f"classes={layout.name}", *more)
+    return None
 
 
 def black_and_white(

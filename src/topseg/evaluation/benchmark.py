@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import importlib.metadata
+import itertools
 import multiprocessing
 import platform
 import time
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.bundle.bundle import Bundle, graph_bytes
+from topseg.core.errors import InputError
 from topseg.core.files import write_bytes, write_json, write_text
 from topseg.core.geometry import Size
 from topseg.inference.predictor import Predictor
@@ -92,22 +94,30 @@ def bench(
         seconds: How long each is repeated (at least ten times).
         progress: Takes the name of what is measured next.
 
+    Returns:
+        What was measured; ``progress`` is told of engines that could not be.
+
     Raises:
-        InputError: A runtime that the bundle has no graph for, a size that does not fit, or an
-            image that cannot be read.
+        InputError: Nothing could be measured: no graph, an engine that is not installed, a size
+            that does not fit, or an image that cannot be read.
     """
-    graphs = bundle.metadata.graphs
     names = runtimes or [engine.name for engine in engines_for(bundle)]
-    found = []
+    found, problem = list[Measurement](), None
     context = multiprocessing.get_context("spawn")
     for name in names:
-        graph = graphs.get(name)
-        for size in [graph.fixed_size] if graph and graph.fixed_size else sizes:
-            for count in threads:
+        graph = bundle.metadata.graphs.get(name)
+        own_sizes = [graph.fixed_size] if graph and graph.fixed_size else sizes
+        try:
+            for size, count in itertools.product(own_sizes, threads):
                 progress(f"{name}, {size[0]}x{size[1]}, threads {count}")
                 with concurrent.futures.ProcessPoolExecutor(1, context) as alone:
                     job = alone.submit(measure, bundle, image, name, size, count, seconds)
                     found.append(job.result())
+        except InputError as error:
+            problem = problem or error
+            progress(f"{name}: not measured: {error}")
+    if problem is not None and not found:
+        raise problem
     return found
 
 

@@ -109,7 +109,9 @@ FORMATS = {
             writer=f"{_GRAPHS}.onnx:write_onnx",
             packages=_ONNX,
             extra="onnx",
-            int8=Int8(quantizer=f"{_GRAPHS}.onnx:quantize_onnx", extra="onnx"),
+            int8=Int8(
+                quantizer=f"{_GRAPHS}.onnx:quantize_onnx", packages=("onnxruntime",), extra="onnx"
+            ),
             triton=("onnxruntime", "model.onnx"),
         ),
         Format(
@@ -213,16 +215,16 @@ def choose_formats(names: Iterable[str], *, int8: bool = False) -> tuple[Format,
             raise InputError(f"formats: no format '{name}'{did_you_mean(name, FORMATS)}")
         for part in FORMATS[name].contains or (name,):
             chosen[part] = FORMATS[part]
-    lines = []
+    lines = _missing("export", ("torch",), "train")
     for one in chosen.values():
         if int8 and one.int8 is None:
             raise InputError(
                 f"formats: '{one.name}' has no int8 form, only {', '.join(INT8)} have; export it "
                 "without --precision int8"
             )
-        lines += _missing(f"'{one.name}'", one.packages, one.extra)
+        lines += _missing(f"formats: '{one.name}'", one.packages, one.extra)
         if int8 and one.int8:
-            lines += _missing(f"'{one.name}' in int8", one.int8.packages, one.int8.extra)
+            lines += _missing(f"formats: '{one.name}' in int8", one.int8.packages, one.int8.extra)
     if lines:
         raise InputError("\n".join(lines))
     return tuple(one for one in chosen.values() if one.writer)
@@ -232,7 +234,7 @@ def _missing(what: str, packages: Iterable[str], extra: str) -> list[str]:
     missing = [package for package in packages if find_spec(package) is None]
     if not missing:
         return []
-    return [f"formats: {what} needs {' and '.join(missing)}: pip install 'topseg[{extra}]'"]
+    return [f"{what} needs {' and '.join(missing)}: pip install 'topseg[{extra}]'"]
 
 
 def formats_help() -> str:

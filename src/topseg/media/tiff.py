@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,10 @@ _OTHERS: Final = {
 _JPEG: Final = (6, 7, 34892)  # a JPEG decoder turns YCbCr into RGB itself
 _ALPHA: Final = (1, 2)  # of the tag ExtraSamples
 _MOST_SAMPLES: Final = 4096
+_MOST_BYTES: Final = 2**31
+"""Of the samples in memory; beyond it an image is read window by window or not at all."""
+_SMALL: Final = 2**26
+_MOST_RATIO: Final = 2**15  # what compression makes of one byte, in an empty image by Zstandard
 
 
 def is_tiff(data: bytes) -> bool:
@@ -107,11 +112,7 @@ def read_tiff(data: bytes, name: str) -> Tiff:
     """
     with _first_page(io.BytesIO(data), name) as page:
         _check_tags(page, name)
-        ends = zip(page.dataoffsets, page.databytecounts, strict=False)
-        if any(start + count > len(data) for start, count in ends):
-            raise InputError(
-                f"{name}: truncated, the end of the image is missing; get the file again"
-            )
+        _check_bounds(page, name, len(data))
         samples = page.asarray()
         axes, colormap = page.axes, page.colormap
         orientation = page.tags.valueof("Orientation", 1)
@@ -167,6 +168,11 @@ def _first_page(source: io.BytesIO | Path, name: str) -> Iterator[TiffPage]:
         raise
     except Exception as error:  # a damaged file can raise anything, struct.error to MemoryError
         reason = str(error).partition("\n")[0] or type(error).__name__
+        if "imagecodecs" in reason or isinstance(error, ImportError):  # a codec that it lacks
+            raise InputError(
+                f"{name}: this kind of TIFF file needs another package ({reason}); "
+                "pip install 'topseg[tiff]'"
+            ) from None
         raise InputError(
             f"{name}: not readable as an image; damaged TIFF file ({reason})"
         ) from None
@@ -206,3 +212,29 @@ def _check_tags(page: TiffPage, name: str) -> None:
             f"{name}: got {page.samplesperpixel} samples per pixel, expected {_MOST_SAMPLES} or "
             "fewer"
         )
+
+
+def _check_bounds(page: TiffPage, name: str, length: int) -> None:
+    """Check what a file claims before memory is taken for it.
+
+    Args:
+        page: The image.
+        name: What errors call it.
+        length: Bytes of the file.
+    """
+    assert page.dtype is not None
+    segment = math.prod(page.chunks)  # of the largest tile or strip
+    claimed = max(math.prod(page.shape), segment) * page.dtype.itemsize
+    if claimed > _MOST_BYTES:
+        raise InputError(
+            f"{name}: {page.imagewidth}x{page.imagelength} pixels of {page.samplesperpixel} "
+            f"samples take {claimed / 2**30:.1f} GiB, expected 2 at most; 'topseg tile' reads "
+            "large images window by window"
+        )
+    ends = zip(page.dataoffsets, page.databytecounts, strict=False)
+    if (
+        claimed > max(_SMALL, _MOST_RATIO * length)
+        or len(page.dataoffsets) < math.prod(page.chunked)
+        or any(start + count > length for start, count in ends)
+    ):
+        raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")

@@ -50,6 +50,14 @@ def is_video(given: str) -> bool:
     return path.is_file() and not known and not cv2.haveImageReader(given)
 
 
+def is_still(given: str) -> bool:
+    """Return whether an input is a file of one image (a GIF may be a video as well)."""
+    path = Path(given)
+    if not path.is_file() or path.suffix.lower() == ".gif":
+        return False
+    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".npy"} or cv2.haveImageReader(given)
+
+
 def shown(source: str) -> str:
     """Return a source as it may stand in reports and names: without a user's name and password."""
     return re.sub(r"^(\w+://)[^/]*@", r"\1", source)

@@ -71,15 +71,19 @@ class Engine:
 
         return f"{self.distribution} {version(self.distribution)}"
 
-    def takes(self, bundle: Bundle) -> bool:
-        """Whether it can run a bundle on this machine."""
+    def fits(self, bundle: Bundle) -> bool:
+        """Whether this kind of machine can run a bundle on it, once it is installed."""
         metadata = bundle.metadata
         return (
             self.runs_here
             and (not self.needs_graph or self.name in metadata.graphs)
             and (not self.architectures or metadata.architecture.name in self.architectures)
-            and (self.module is None or find_spec(self.module) is not None)
         )
+
+    def takes(self, bundle: Bundle) -> bool:
+        """Whether it can run a bundle on this machine now."""
+        here = self.module is None or find_spec(self.module) is not None
+        return here and self.fits(bundle)
 
     def open(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> Runtime:
         """Open a bundle's network; see :func:`open_runtime`."""
@@ -142,6 +146,7 @@ ENGINES = {
             distribution="onnxruntime",
             install="pip install onnxruntime",
             devices=("cpu", "cuda", "tensorrt"),
+            module="onnxruntime",
         ),
         Engine(
             name="openvino",
@@ -227,7 +232,11 @@ def _choose(bundle: Bundle, device: str) -> Engine:
     engines = engines_for(bundle)
     if device not in ("auto", "cpu") or (device == "auto" and _has_gpu()):
         engines = tuple(e for e in engines if e.needs_graph or e.devices != ("cpu",)) or engines
-    return engines[0] if engines else ENGINES["torch"]
+    if engines:
+        return engines[0]
+    # None is installed; opening one says how to install it, an engine of a graph before others.
+    fitting = [engine for engine in ENGINES.values() if engine.fits(bundle)]
+    return next((engine for engine in fitting if engine.needs_graph), ENGINES["torch"])
 
 
 def _has_gpu() -> bool:

@@ -36,4 +36,5 @@ LAYOUT = Layout(
     find_pairs=find_pairs,
     labels=functools.partial(standard_set, "camvid"),
     recognize=recognize,
+    image_names=r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d+",
 )

@@ -23,6 +23,18 @@ def no_folder(root: Path) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Names:
+    """A data set's own names, where its layout lets the data section give them."""
+
+    images: str | None = None
+    """Folder of the images."""
+    masks: str | None = None
+    """Folder of the masks."""
+    suffix: str = ""
+    """What a mask's name has after the image's stem."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Layout:
     """How the files of a data set are kept, and what the raw values of its masks mean.
@@ -45,3 +57,7 @@ class Layout:
     classes.txt names them."""
     recognize: Callable[[Path], bool] = no_folder
     """Whether a folder is certainly kept so."""
+    image_names: str | None = None
+    """Regular expression of its images' stems, by which they are known in other folders."""
+    with_names: Callable[[Names], Layout] | None = None
+    """Return the layout with a data set's own names; None: its names are fixed."""

@@ -47,11 +47,13 @@ def relative(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def files_by_stem(folder: Path) -> dict[str, list[Path]]:
+def files_by_stem(
+    folder: Path, wanted: Callable[[Path], bool] = lambda path: True
+) -> dict[str, list[Path]]:
     """Find the images of a folder and its sub-folders by relative path without suffix, sorted."""
     found: dict[str, list[Path]] = {}
     for path in sorted(walk(folder, _stop)):
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in SUFFIXES and wanted(path):
             stem = path.relative_to(folder).with_suffix("").as_posix()
             found.setdefault(stem, []).append(path)
     return found
@@ -63,7 +65,11 @@ def _stop(problem: str) -> None:
 
 
 def pair_folders(
-    images: Path, masks: Path, root: Path, rename: Callable[[str], str] = lambda stem: stem
+    images: Path,
+    masks: Path,
+    root: Path,
+    rename: Callable[[str], str] = lambda stem: stem,
+    is_mask: Callable[[Path], bool] = lambda path: True,
 ) -> Pairs:
     """Pair the files of two folders by stem (relative path without suffix).
 
@@ -72,6 +78,8 @@ def pair_folders(
         masks: Folder of the masks, with the same sub-folders.
         root: What names are relative to.
         rename: From an image's stem to its mask's.
+        is_mask: Whether a file of the masks' folder is one. Where that folder holds the images as
+            well, they are the others.
 
     Raises:
         InputError: A folder is missing or without images, no stem fits at all, or two masks have
@@ -80,7 +88,9 @@ def pair_folders(
     for folder in (images, masks):
         if not is_dir(folder):
             raise InputError(f"{folder}: no such folder; is data.root right? (now {root})")
-    found, candidates = files_by_stem(images), files_by_stem(masks)
+    candidates = files_by_stem(masks, is_mask)
+    together = images.resolve() == masks.resolve()
+    found = files_by_stem(images, lambda path: not (together and is_mask(path)))
     if not found:
         raise InputError(f"{images}: no images in this folder")
     for same in candidates.values():

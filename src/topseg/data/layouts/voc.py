@@ -42,8 +42,9 @@ def default_split(root: Path, split: Split) -> str:
 
 
 def recognize(root: Path) -> bool:
-    """Recognize the data set by the folder of its images."""
-    return is_dir(_home(root) / "JPEGImages")
+    """Recognize the data set by the folders of its images and lists."""
+    home = _home(root)
+    return is_dir(home / "JPEGImages") and is_dir(home / "ImageSets" / "Segmentation")
 
 
 def _home(root: Path) -> Path:
@@ -89,4 +90,5 @@ LAYOUT = Layout(
     default_split=default_split,
     labels=functools.partial(standard_set, "voc"),
     recognize=recognize,
+    image_names=r"20\d\d_\d{6}",
 )
