@@ -3,7 +3,7 @@
 import pytest
 
 from topseg.core.errors import InputError
-from topseg.core.labels import STANDARD_SETS, LabelSet, default_palette, standard_set
+from topseg.core.labels import STANDARD_SETS, LabelSet, standard_set
 
 
 @pytest.mark.parametrize("name", STANDARD_SETS)
@@ -26,13 +26,6 @@ def test_published_facts() -> None:
 def test_unknown_set_suggests() -> None:
     with pytest.raises(InputError, match="did you mean 'cityscapes'"):
         standard_set("cityscape")
-
-
-def test_default_palette_is_vocs_without_black() -> None:
-    palette = default_palette(150)
-    assert palette[:3] == ((128, 0, 0), (0, 128, 0), (128, 128, 0))
-    assert palette[149] == (0, 224, 128)
-    assert len(set(default_palette(255))) == 255
 
 
 def test_masks_widen_above_255_classes() -> None:

@@ -78,18 +78,26 @@ def test_shares_and_legend(labels: LabelSet) -> None:
     found = drawing.shares(np.array([1, 0, 3]), labels)
     assert [(s.name, s.share) for s in found] == [("blue", 0.75), ("red", 0.25)]
     assert drawing.legend_text(found) == " 75.00 %  blue\n 25.00 %  red"
-    picture = drawing.legend_image(found, line=24)
-    assert picture.shape == (48, 320, 3)
+    picture = drawing.legend_image(found, width=140, line=24)
+    assert picture.shape == (48, 140, 3), "one row each, as both have no room in one"
     assert picture[12, 20].tolist() == [0, 0, 255]
     assert picture[36, 20].tolist() == [255, 0, 0]
     assert (picture[:, 60:] < 128).any(), "the names are written"
+    assert drawing.legend_image(found, width=400, line=24).shape == (24, 400, 3)
 
 
-def test_legend_of_a_long_name_is_wide_enough() -> None:
+def test_legend_of_a_long_name_is_cut_off() -> None:
     labels = LabelSet(("a very long class name, " * 6,), ((1, 2, 3),))
     picture = drawing.legend_image(drawing.shares(np.array([5]), labels))
-    assert picture.shape[1] > 600
-    assert (picture[:, -8:] == 255).all(), "the text ends inside"
+    assert picture.shape == (24, 320, 3)
+    assert (picture[:, -4:] == 255).all(), "the text ends inside"
+
+
+def test_a_legend_goes_below(labels: LabelSet) -> None:
+    photo = np.full((40, 300, 3), 9, np.uint8)
+    picture = drawing.add_legend(photo, drawing.shares(np.array([1, 0, 3]), labels))
+    np.testing.assert_array_equal(picture[:40], photo)
+    assert picture.shape == (56, 300, 3)
 
 
 def test_jpeg_has_its_limit() -> None:

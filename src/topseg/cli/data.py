@@ -1,14 +1,14 @@
-"""Commands about data sets: check, data convert, weights, bench-data."""
+"""Commands about data sets: check, show, data convert, weights, bench-data."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from topseg.cli.app import MANY, POSITIVE, Flag, app
+from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
 from topseg.cli.terminal import say, show_progress
 from topseg.core.errors import InputError, UnreadableError
 from topseg.core.storage import is_dir
@@ -135,6 +135,59 @@ def convert(
             f"images or files left out: {len(summary.problems)}; all others are converted"
         )
     return 0
+
+
+@app.command
+def show(
+    data: Path,
+    /,
+    *overrides: str,
+    out: Path,
+    model: str | None = None,
+    split: Literal["val", "train", "test"] = "val",
+    count: Annotated[int, POSITIVE] = 12,
+    runtime: Runtime = "auto",
+    device: Device = "auto",
+) -> None:
+    """Draw a contact sheet of a data set: images beside their labels, and a model's masks.
+
+    Args:
+        data: A dataset.yaml, a recipe or a folder.
+        overrides: Changes to its data section, such as root=PATH or layout=camvid.
+        out: The picture to write, .jpg or .png.
+        model: A bundle, a run, a checkpoint folder or a published name, whose masks and faults are
+            shown as well.
+        split: Which split; test is the layout's split of that name.
+        count: How many images, evenly spaced over the split.
+        runtime: The engine.
+        device: Where to run.
+    """
+    from topseg.core.files import write_bytes
+    from topseg.data.dataset import open_dataset
+    from topseg.inference.hub import load
+    from topseg.media.drawing import picture_jpeg, picture_png
+    from topseg.recipe import read_data_recipe
+    from topseg.report.sheet import contact_sheet
+
+    writers = {".jpg": picture_jpeg, ".jpeg": picture_jpeg, ".png": picture_png}
+    if out.suffix.lower() not in writers:
+        raise InputError(f"out: got '{out}', expected a name that ends in .jpg or .png")
+    if split == "test":
+        overrides, split = (*overrides, "val=test"), "val"
+    source = read_data_recipe(data, overrides)
+    predictor, channels, scale = None, source.model.in_channels, source.input.scale
+    if model is not None:
+        with show_progress("download", size=True) as progress:
+            predictor = load(model, runtime=runtime, device=device, progress=progress)
+        metadata = predictor.runtime.metadata
+        channels, scale = metadata.architecture.in_channels, metadata.input.scale
+    dataset = open_dataset(source.data, split, channels=channels, scale=scale)
+    if predictor and predictor.labels.names != dataset.labels.names:
+        raise InputError(f"{model}: its classes are not the data's; show it on data that has them")
+    with show_progress("show") as progress:
+        sheet = contact_sheet(dataset, predictor, count=count, progress=progress)
+    write_bytes(out, writers[out.suffix.lower()](sheet))
+    say(f"{out}: {min(count, len(dataset))} of {len(dataset)} images")
 
 
 @app.command

@@ -19,6 +19,7 @@ def predict(
     *images: str,
     out: Path,
     overlay: Flag = False,
+    legend: Flag = False,
     color: Flag = False,
     probability: Flag = False,
     probabilities: Flag = False,
@@ -43,6 +44,7 @@ def predict(
             input.
         out: Folder for the masks (PNG with palette); sub-folders are mirrored.
         overlay: Write the mask laid over the image as well.
+        legend: Write it with the classes' names and colours below as well (NAME_legend.jpg).
         color: Write the mask in colours as well.
         probability: Write the winning class's probability as well (8-bit grey PNG).
         probabilities: Write every class's probability as well (NumPy archive).
@@ -101,6 +103,7 @@ def predict(
                 images,
                 out,
                 overlay=overlay,
+                legend=legend,
                 color=color,
                 probability=probability,
                 probabilities=probabilities,

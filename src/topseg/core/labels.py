@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError, did_you_mean
+from topseg.core.palette import default_palette as default_palette
 
 Mask = NDArray[np.unsignedinteger[Any]]
 """(H, W) uint8, or uint16 above 255 classes."""
@@ -65,23 +66,6 @@ class LabelSet:
     def colors(self) -> NDArray[np.uint8]:
         """Return the palette as an array (K, 3) uint8 RGB."""
         return np.array(self.palette, np.uint8).reshape(-1, 3)
-
-
-def default_palette(count: int) -> tuple[Color, ...]:
-    """Return distinct colours by the bit-interleaving rule of Pascal VOC, black left out.
-
-    Class ``i`` gets VOC's colour ``i + 1``: bits 0, 3, 6 of the number become the high bits of red,
-    bits 1, 4, 7 those of green, bits 2, 5, 8 those of blue.
-    """
-
-    def color(number: int) -> Color:
-        channels = [0, 0, 0]
-        for shift in range(8):
-            for channel in range(3):
-                channels[channel] |= (number >> (3 * shift + channel) & 1) << (7 - shift)
-        return channels[0], channels[1], channels[2]
-
-    return tuple(color(index + 1) for index in range(count))
 
 
 def standard_set(name: str) -> tuple[LabelSet, LabelMap | None]:

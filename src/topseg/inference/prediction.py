@@ -54,12 +54,15 @@ class Prediction:
         """Return the mask in the classes' colours, (H, W, 3) uint8 RGB."""
         return drawing.colorize(self.mask, self.labels)
 
-    def overlay(self, image: Picture | None = None, alpha: float = 0.5) -> Picture:
+    def overlay(
+        self, image: Picture | None = None, alpha: float = 0.5, *, legend: bool = False
+    ) -> Picture:
         """Lay the mask over the image, (H, W, 3) uint8 RGB.
 
         Args:
             image: The image, (H, W, 3) uint8 RGB; None takes the pixels that were predicted.
             alpha: Weight of the classes' colours, 0..1.
+            legend: Put the classes found below, with their colours and shares; (H + h, W, 3) then.
 
         Raises:
             InputError: An image of another size or channel count, or none at hand.
@@ -70,7 +73,8 @@ class Prediction:
             raise InputError("overlay: no image at hand; pass the one that was predicted")
         if image.shape != (*self.size, 3):
             raise InputError(f"overlay: got an image {image.shape}, expected {(*self.size, 3)}")
-        return drawing.overlay(image, self.mask, self.labels, alpha)
+        picture = drawing.overlay(image, self.mask, self.labels, alpha)
+        return drawing.add_legend(picture, self.shares()) if legend else picture
 
     def probability(self) -> NDArray[np.float32]:
         """Return the softmax probability of the winning class for each pixel, (H, W) float32.

@@ -147,27 +147,67 @@ def legend_text(found: Sequence[Share]) -> str:
 
 
 def legend_image(found: Sequence[Share], width: int = 320, line: int = 24) -> Picture:
-    """Draw the classes found: colour, share and name, one a line.
+    """Draw the classes found: colour, name and share, as many in a row as there is room for.
 
     Args:
         found: As :func:`shares` gives them.
-        width: Pixels; longer names widen the picture.
-        line: Height of a line in pixels.
+        width: Pixels; a text that is longer is cut off.
+        line: Height of a row in pixels.
 
     Returns:
-        (line * n, W, 3) uint8 RGB.
+        (line * rows, width, 3) uint8 RGB.
     """
-    font = ImageFont.load_default()
-    texts = [f"{100 * item.share:.2f} %  {item.name}" for item in found]
-    longest = max((font.getlength(text) for text in texts), default=0)
-    width = max(width, int(longest) + 2 * line + 16)
-    picture = Image.new("RGB", (width, line * max(len(found), 1)), "white")
+    font = ImageFont.load_default(0.6 * line)
+    gap, chip = line // 3, line
+    most = width - chip - 4 * gap
+    texts = [f"{item.name}  {_percent(item.share)}" for item in found]
+    texts = [shorten(text, font, most) for text in texts]
+    # Place each item behind the last, or in the next row where it would not fit.
+    places, left, row = [], gap, 0
+    for text in texts:
+        room = chip + gap + int(font.getlength(text)) + 2 * gap
+        if left > gap and left + room > width:
+            left, row = gap, row + 1
+        places.append((left, row))
+        left += room
+    picture = Image.new("RGB", (width, line * (row + 1)), "white")
     draw = ImageDraw.Draw(picture)
-    for row, (item, text) in enumerate(zip(found, texts, strict=True)):
+    edge = max(1, line // 6)
+    for item, text, (left, row) in zip(found, texts, places, strict=True):
         top = row * line
-        draw.rectangle((4, top + 4, 2 * line - 4, top + line - 4), fill=item.color, outline="black")
-        draw.text((2 * line + 4, top + line // 2), text, fill="black", anchor="lm", font=font)
+        box = (left, top + edge, left + chip, top + line - edge - 1)
+        draw.rectangle(box, fill=item.color, outline="black")
+        place = (left + chip + gap, top + line // 2)
+        draw.text(place, text, fill="black", anchor="lm", font=font)
     return np.asarray(picture)
+
+
+def shorten(text: str, font: Any, width: float) -> str:
+    """Cut a text off where it is wider than so many pixels in a Pillow font."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."
+
+
+def add_legend(picture: Picture, found: Sequence[Share]) -> Picture:
+    """Put the classes found below a picture, in rows that suit its width.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        found: As :func:`shares` gives them.
+
+    Returns:
+        (H + h, W, 3) uint8 RGB.
+    """
+    width = picture.shape[1]
+    line = int(np.clip(width / 36, 16, 60))
+    return np.concatenate([picture, legend_image(found, width, line)])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 else "<0.1 %"
 
 
 def _full_palette(labels: LabelSet) -> bytes:

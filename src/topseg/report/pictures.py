@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet, Mask
 from topseg.evaluation.confusion import ConfusionMatrix
 from topseg.evaluation.run import Samples
@@ -56,26 +56,29 @@ def choose_examples(predictor: Predictor, dataset: Samples, count: int = 8) -> l
         dataset: Images and truths.
         count: How many to keep; evenly spaced in the order of the share of right pixels.
     """
-    looked_at = _spread(len(dataset), _LOOKED_AT)
+    looked_at = spread(len(dataset), _LOOKED_AT)
     right = [_predict(predictor, dataset, i).scores(dataset.labels).accuracy for i in looked_at]
     order = np.argsort(right, kind="stable")
     return [
-        _predict(predictor, dataset, looked_at[order[i]]) for i in _spread(len(looked_at), count)
+        _predict(predictor, dataset, looked_at[order[i]]) for i in spread(len(looked_at), count)
     ]
 
 
 def example_figure(example: Example, labels: LabelSet) -> str:
     """Return a ``<figure>``: image, truth, prediction, and where the two differ."""
-    image, truth, prediction = _shown(example)
+    height, width = example.truth.shape
+    scale = min(1.0, _LARGEST / max(height, width))
+    size = height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    image = shrink_image(example.image, size)
+    truth, prediction = shrink_mask(example.truth, size), shrink_mask(example.prediction, size)
     wrong = (truth != prediction) & (truth != labels.ignore_index)
     scores, name = example.scores(labels), escape(example.name)
     pictures = (
         ("image", picture_jpeg(image), "image/jpeg"),
         ("truth", picture_png(colorize(truth, labels)), "image/png"),
         ("prediction", picture_png(colorize(prediction, labels)), "image/png"),
-        ("differences", picture_jpeg(_differences(image, wrong)), "image/jpeg"),
+        ("differences", picture_jpeg(differences(image, wrong)), "image/jpeg"),
     )
-    height, width = truth.shape
     cells = "".join(
         f'<div><img src="data:{kind};base64,{base64.b64encode(data).decode()}" width="{width}" '
         f'height="{height}" alt="{what} of {name}" loading="lazy"><span>{what}</span></div>'
@@ -92,26 +95,24 @@ def _predict(predictor: Predictor, dataset: Samples, index: int) -> Example:
     return Example(sample.name, sample.image, sample.mask, predictor(sample.image).mask)
 
 
-def _spread(total: int, count: int) -> list[int]:
+def spread(total: int, count: int) -> list[int]:
     """Choose up to ``count`` of the indices below ``total``, from the first to the last."""
     return sorted({round(i) for i in np.linspace(0, total - 1, min(count, total)).tolist()})
 
 
-def _shown(example: Example) -> tuple[Picture, Mask, Mask]:
-    """Return image, truth and prediction at the size of the page; the image as RGB."""
-    image = example.image[..., [0, 0, 0] if example.image.shape[2] < 3 else [0, 1, 2]]
-    height, width = example.truth.shape
-    scale = min(1.0, _LARGEST / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    masks: Sequence[Mask] = [
-        np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), mask.dtype)
-        for mask in (example.truth, example.prediction)
-    ]
-    return np.asarray(small, np.uint8), masks[0], masks[1]
+def shrink_image(image: NDArray[np.uint8], size: Size) -> Picture:
+    """Return an image of any channels as RGB of a size (height, width)."""
+    rgb = image[..., [0, 0, 0] if image.shape[2] < 3 else [0, 1, 2]]
+    return np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _differences(image: Picture, wrong: NDArray[np.bool_]) -> Picture:
+def shrink_mask(mask: Mask, size: Size) -> Mask:
+    """Return a mask at a size (height, width), by nearest neighbours."""
+    small = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(small, mask.dtype)
+
+
+def differences(image: Picture, wrong: NDArray[np.bool_]) -> Picture:
     """Paint wrong pixels over the image, which is grey and dark elsewhere."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] * np.full(3, 0.45)
     return np.where(wrong[..., None], _WRONG, grey).astype(np.uint8)

@@ -19,7 +19,7 @@ from topseg.media import drawing
 
 MASK, OVERLAY, COLOR = ".png", "_overlay.jpg", "_color.png"
 PROBABILITY, PROBABILITIES = "_probability.png", "_probabilities.npz"
-JSON = ".json"
+LEGEND, JSON = "_legend.jpg", ".json"
 
 
 _NO_USE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -89,6 +89,8 @@ def _encode(prediction: Prediction, kind: str) -> bytes:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, probabilities=prediction.probabilities())
         return buffer.getvalue()
+    if kind == LEGEND:
+        return drawing.picture_jpeg(prediction.overlay(legend=True))
     if kind == JSON:
         return prediction.to_json()
     return drawing.mask_png(prediction.mask, prediction.labels)

@@ -21,6 +21,7 @@ from topseg.inference.bulk.manifest import Line, Manifest, remove_leftovers
 from topseg.inference.bulk.outputs import (
     COLOR,
     JSON,
+    LEGEND,
     MASK,
     OVERLAY,
     PROBABILITIES,
@@ -71,6 +72,7 @@ def predict_files(
     out: Path,
     *,
     overlay: bool = False,
+    legend: bool = False,
     color: bool = False,
     probability: bool = False,
     probabilities: bool = False,
@@ -90,6 +92,7 @@ def predict_files(
             "-" is a list from standard input, relative to the current one).
         out: Folder for the masks.
         overlay: Write the mask laid over the image as well (``b_overlay.jpg``).
+        legend: Write it with the classes' names and colours below as well (``b_legend.jpg``).
         color: Write the mask in colours as well (``b_color.png``).
         probability: Write the winner's probability as well (``b_probability.png``, 255 = certain).
         probabilities: Write every class's probability as well (``b_probabilities.npz``, an array
@@ -104,11 +107,12 @@ def predict_files(
         UnreadableError: At the end, all the others being done: the first images that cannot be read
             (the manifest has all).
     """
-    if overlay and executor.metadata.architecture.in_channels != 3:
+    if (overlay or legend) and executor.metadata.architecture.in_channels != 3:
         raise InputError("overlay: only for models that take three channels; leave it out")
     wanted = {
         MASK: True,
         OVERLAY: overlay,
+        LEGEND: legend,
         COLOR: color,
         PROBABILITY: probability,
         PROBABILITIES: probabilities,
