@@ -59,7 +59,7 @@ def test_rest() -> None:
 
 def test_the_sources_colors_are_kept() -> None:
     source = Source(("a", "b"), (), palette=((0, 0, 0), (128, 0, 0)))
-    assert match_names(source).labels.palette == ((0, 128, 0), (0, 0, 0), (128, 0, 0))
+    assert match_names(source).labels.palette == ((230, 159, 0), (0, 0, 0), (128, 0, 0))
 
 
 @pytest.mark.parametrize(
