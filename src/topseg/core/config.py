@@ -7,7 +7,6 @@ help. An override on the command line means exactly what the same key means in t
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,13 +14,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from topseg.core.choice import PROBLEM, NamedSection, choices_in
-from topseg.core.errors import InputError, did_you_mean, shorten
+from topseg.core.choice import choices_in
+from topseg.core.errors import InputError
+from topseg.core.problems import explain_problems
 from topseg.core.yaml_reader import MAX_DEPTH, parse_yaml, read_text_of
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-SHOWN = 20
-"""Problems of one file that a message lists."""
 BESIDE = {"beside": True}
 """Metadata of a field that holds a section whose keys stand beside those of its own section."""
 MAX_BASES = 64
@@ -154,11 +152,7 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str) -> T:
     try:
         return TypeAdapter(cls).validate_python(dict(tree))
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        explained = [_explain(cls, problem) for problem in problems[: 2 * SHOWN]]
-        lines = list(dict.fromkeys(line for text in explained for line in text.splitlines()))
-        if len(lines) > SHOWN:
-            lines[SHOWN:] = [f"and {max(len(problems), len(lines)) - SHOWN} more problems"]
+        lines = explain_problems(cls, tree, error)
         raise InputError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
@@ -226,99 +220,6 @@ def _check_path(tree: Tree, dotted: str) -> None:
         if node is not None and not isinstance(node, dict):
             path = ".".join(keys[: depth + 1])
             raise InputError(f"override '{dotted}': {path} is a value, not a section; set it whole")
-
-
-_EXPECTED = {
-    "missing": "a value is required here",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "dataclass_type": "a section of 'key: value' lines",
-    "finite_number": "a finite number",
-}
-
-
-def _explain(cls: type, problem: Any) -> str:
-    """One line for one pydantic error: where, got, expected."""
-    where = _dotted(problem["loc"])
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = _fields_at(cls, problem["loc"][:-1])
-        return f"{where}: unknown key{did_you_mean(str(problem['loc'][-1]), known)}"
-    if kind == "missing":
-        return f"{where}: {_EXPECTED[kind]}, none was given"
-    got = "" if isinstance(problem["input"], dict) else f"got {shorten(problem['input'])}, "
-    if kind == "literal_error":
-        return f"{where}: {got}expected {context['expected']}"
-    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        words = kind.replace("_", " ").replace("equal", "or equal to").replace("than or", "than or")
-        bound = next(iter(context.values()))
-        return f"{where}: {got}expected a number {words} {bound}".replace("than than", "than")
-    if kind == PROBLEM:
-        return f"{where}: {context['text']}"
-    if kind == "value_error" and isinstance(context["error"], InputError):
-        return str(context["error"])  # a section's own check, which names its keys itself
-    if kind == "value_error":
-        return f"{where}: {got}{context['error']}"
-    if kind == "too_long":
-        got = f"got {context['actual_length']}" if context.get("actual_length") else "got more"
-        return f"{where}: {got}, expected at most {context['max_length']}"
-    if kind == "too_short" and isinstance(problem["input"], list | tuple) and problem["input"]:
-        return ""  # pydantic's echo of the errors inside the list
-    expected = _EXPECTED.get(kind) or _lower(problem["msg"])
-    return f"{where}: {got}expected {expected}{_hint(kind, problem['input'])}"
-
-
-def _hint(kind: str, value: Any) -> str:
-    """Return how YAML reads what was written, where that is a surprise."""
-    if kind == "string_type" and isinstance(value, bool):
-        return "; YAML reads the words yes, no, on and off as true and false: quote them, as 'no'"
-    if kind == "string_type" and isinstance(value, int | float):
-        return f"; quote it, as '{value}'"
-    if kind == "int_parsing" and isinstance(value, str) and re.fullmatch(r"\d+:\d+", value):
-        first, _, second = value.partition(":")
-        return f"; YAML wants a space after the colon: {first}: {second}"
-    return ""
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _dotted(location: Sequence[str | int]) -> str:
-    parts = (str(part) for part in location if part != "[key]")  # pydantic's mark of a key
-    return ".".join(p[:100] if p.isprintable() else shorten(p) for p in parts) or "top level"
-
-
-def _fields_at(cls: Any, location: Sequence[str | int]) -> list[str]:
-    """Field names of the dataclass that a location leads to (through unions and lists too)."""
-    candidates = [cls]
-    for part in location:
-        nested: list[Any] = []
-        for candidate in candidates:
-            fields = getattr(candidate, "__pydantic_fields__", {})
-            if part in fields:
-                nested += _dataclasses_in(fields[part].annotation)
-                nested += choices_in(fields[part].annotation, fields[part].metadata)
-            elif isinstance(candidate, NamedSection) and isinstance(part, str):
-                nested.append(candidate.find(part))
-        candidates = nested or candidates
-    return [name for c in candidates for name in getattr(c, "__pydantic_fields__", {})]
-
-
-def _dataclasses_in(annotation: Any) -> list[Any]:
-    if dataclasses.is_dataclass(annotation):
-        return [annotation]
-    arguments = getattr(annotation, "__args__", ()) or ()
-    return [found for argument in arguments for found in _dataclasses_in(argument)]
 
 
 class _Dumper(yaml.SafeDumper):

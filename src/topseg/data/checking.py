@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -28,26 +29,12 @@ from topseg.data.errors import DataError, UnknownValuesError, ignore_setting
 from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.masks import MaskReader
+from topseg.data.problem import Problem, problem_lines
 from topseg.data.remedies import black_and_white, with_settings, without_classes
 from topseg.media.images import read_image
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _BLOCK: Final = 32
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        kind: What sort of thing, such as "missing mask".
-        text: One line: which file, what, and how to mend it.
-        serious: Training or evaluation would stop at it (an error), or not (a warning).
-    """
-
-    kind: str
-    text: str
-    serious: bool = True
 
 
 @dataclass
@@ -126,7 +113,7 @@ class Report:
         for title, problems in (("error", self.errors), ("warning", self.warnings)):
             if problems:
                 lines.append(f"{len(problems)} {title}{'s' if len(problems) > 1 else ''}")
-                lines += _problem_lines(problems, limit)
+                lines += problem_lines(problems, limit)
         if not self.problems:
             lines.append("no problems found")
         if self.settings:
@@ -203,6 +190,16 @@ def check(
         settings |= dict.fromkeys(found.settings)
     report.settings = tuple(settings)
     return report
+
+
+def _of_file(kind: str, file: Path, error: InputError) -> Problem:
+    """Return the problem that an error about a file is."""
+    what, start = _what(error), f"{file}: "
+    if isinstance(error, UnknownValuesError):
+        return Problem(kind, what, cause=error.cause, file=f"{start}{error.place}")
+    if what.startswith(start):
+        return Problem(kind, what, cause=what.removeprefix(start), file=str(file))
+    return Problem(kind, what)
 
 
 def _what(error: InputError) -> str:
@@ -294,16 +291,15 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
         image = read_image(pair.image, channels, scale)
     except InputError as error:
         kind = "unreadable image" if exists(pair.image) else "missing image"
-        problems.append(Problem(kind, str(error)))
+        problems.append(_of_file(kind, pair.image, error))
     if not exists(pair.mask):
-        problems.append(
-            Problem("missing mask", f"{pair.mask}: no such file, the mask of {pair.name}")
-        )
+        text = f"{pair.mask}: no such file, the mask of {pair.name}"
+        problems.append(Problem("missing mask", text))
     else:
         try:
             mask = reader(pair.mask)
         except InputError as error:
-            problems.append(Problem("mask", _what(error)))
+            problems.append(_of_file("mask", pair.mask, error))
             if isinstance(error, UnknownValuesError):
                 unknown, others = error.values, error.others
     if image is None:
@@ -336,14 +332,3 @@ def _seen_before(
         return [Problem("picture in both splits", text, serious=False)]
     same = "listed twice" if first.image == pair.image else f"the same picture as {first.name}"
     return [Problem("picture twice in a split", f"{pair.name}: {same} ({split})", serious=False)]
-
-
-def _problem_lines(problems: list[Problem], limit: int | None) -> Iterator[str]:
-    kinds = dict.fromkeys(problem.kind for problem in problems)
-    for kind in kinds:
-        texts = [problem.text for problem in problems if problem.kind == kind]
-        yield f"  {kind} ({len(texts)})"
-        for text in texts[:limit]:
-            yield from (f"    {line}" for line in text.splitlines())
-        if limit is not None and len(texts) > limit:
-            yield f"    ... and {len(texts) - limit} more"

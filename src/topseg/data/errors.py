@@ -43,6 +43,8 @@ class UnknownValuesError(DataError):
 
     Attributes:
         values: Which.
+        place: Where in the file the first one is.
+        cause: What is wrong, without file and place.
         others: Whether it holds values that are ignored already, too.
     """
 
@@ -50,10 +52,13 @@ class UnknownValuesError(DataError):
         self,
         what: str,
         *settings: str,
+        place: str = "",
+        cause: str = "",
         values: frozenset[int] = frozenset(),
         others: bool = False,
     ) -> None:
         super().__init__(what, *settings)
+        self.place, self.cause = place, cause
         self.values, self.others = values, others
 
 

@@ -176,10 +176,12 @@ class MaskReader:
             )
         known = np.flatnonzero(self._table != _UNKNOWN)
         values = frozenset(np.unique(raw[where]).tolist())
+        rest = f"expected {_ranges(known.tolist())}; correct the classes, or ignore such pixels"
         return UnknownValuesError(
-            f"{path}: value {value} {place}, expected {_ranges(known.tolist())}; correct the "
-            "classes, or ignore such pixels",
+            f"{path}: value {value} {place}, {rest}",
             *([ignore_setting({*values, *self.ignored})] if max(values) < 65536 else ()),
+            place=place.removeprefix("at "),
+            cause=f"value {value}, {rest}",
             values=values,
             others=bool((classes == self.labels.ignore_index).any()),
         )

@@ -48,6 +48,8 @@ def usual_forms(tree: Tree, where: str, given: Sequence[str]) -> tuple[Tree, lis
         InputError: It counts in epochs.
     """
     tree, notes = dict(tree), list[str]()
+    if isinstance(tree.get("loss"), str | dict):
+        tree["loss"] = [tree["loss"]]  # one term alone
     if isinstance(tree.get("loss"), list):
         tree["loss"] = [_named(term) for term in tree["loss"]]
     train, schedule = tree.get("train"), tree.get("schedule")
