@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.evaluation.accumulator import Accumulator
-from topseg.evaluation.bootstrap import interval, paired_interval
+from topseg.evaluation.bootstrap import expanded, interval, paired_interval
 from topseg.evaluation.boundary import BoundaryIoU
 from topseg.evaluation.calibration import Calibration
 from topseg.evaluation.images import PerImage, accuracy, iou, miou
@@ -190,7 +190,9 @@ def test_bootstrap_is_drawing_images_again() -> None:
     for _ in range(4000):
         sums = counts[rng.integers(0, len(counts), len(counts))].sum(axis=0)
         scores.append(np.mean([h / (p + t - h) for h, p, t in sums.T]))
-    low, high = np.percentile(scores, [2.5, 97.5])
+    # Of 30 images: sqrt(30 / 29) * 2.04523 (Student's t, 29 degrees of freedom) is the normal's
+    # 98.127 % point.
+    low, high = np.percentile(scores, [1.873, 98.127])
     spread = high - low
     assert abs(found.low - low) < 0.15 * spread
     assert abs(found.high - high) < 0.15 * spread
@@ -211,14 +213,30 @@ def test_pairs_are_drawn_together() -> None:
     assert found.high - found.low < 0.2 * (apart.high - apart.low)
 
 
+@pytest.mark.parametrize(
+    ("images", "share"), [(2, 1.0), (5, 0.9981), (30, 0.96254), (1000, 0.950294), (10**6, 0.95)]
+)
+def test_few_images_take_wider_percentiles(images: int, share: float) -> None:
+    """Figures by the quantiles of Student's t of statistical tables."""
+    assert expanded(0.95, images) == pytest.approx(share, abs=1e-4)
+    assert expanded(0.95, 1) == 1
+
+
+def _equal_models(seed: int, images: int = 60) -> list[NDArray[np.int64]]:
+    """Two draws of one quality on the same images, of which some are hard."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(100, 1000, (images, K))
+    rate = np.clip(0.8 + rng.normal(0, 0.1, (images, 1)), 0, 1)
+    return [np.stack([rng.binomial(truth, rate), truth, truth], axis=1) for _ in range(2)]
+
+
 def test_equal_models_are_called_equal_nearly_always() -> None:
-    """A/A: two draws of one quality; a 95 % interval misses 0 in about one of twenty."""
-    held = 0
-    for seed in range(100):
-        rng = np.random.default_rng(seed)
-        truth = rng.integers(100, 1000, (60, K))
-        rate = np.clip(0.8 + rng.normal(0, 0.1, (60, 1)), 0, 1)
-        a, b = (np.stack([rng.binomial(truth, rate), truth, truth], axis=1) for _ in range(2))
-        found = paired_interval(a, b, draws=400, seed=seed)
-        held += bool(found.low <= 0 <= found.high)
-    assert held >= 88  # by the binomial, fewer come in 3 of 1,000 such tests
+    """A/A: a 95 % interval misses 0 in about one of twenty."""
+    found = [paired_interval(*_equal_models(seed), seed=seed) for seed in range(100)]
+    assert sum(bool(one.low <= 0 <= one.high) for one in found) >= 94
+
+
+def test_intervals_of_few_images_are_wide_enough() -> None:
+    """Percentiles of the plain level hold 0 in 90 % of these."""
+    found = [paired_interval(*_equal_models(seed, 8), draws=500) for seed in range(600)]
+    assert 0.93 <= np.mean([one.low <= 0 <= one.high for one in found]) <= 0.975
