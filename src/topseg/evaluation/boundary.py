@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
+from topseg.evaluation.histogram import Bools, count_pairs, count_values
 from topseg.inference.tta import Logits
-
-Bools = NDArray[np.bool_]
 
 DILATION = 0.02
 """d as a share of the image's diagonal, as the paper has it."""
@@ -55,15 +54,17 @@ class BoundaryIoU:
         # Boundary IoU: each mask by its own band.
         distance = max(1, round(DILATION * math.hypot(*truth.shape)))
         ours, theirs = _inner_band(truth, distance) & valid, _inner_band(mask, distance) & valid
-        for column, values in enumerate((truth[ours & theirs & right], mask[theirs], truth[ours])):
-            self.counts[0, column] += np.bincount(values, minlength=K)
+        parts = ((truth, ours & theirs & right), (mask, theirs), (truth, ours))
+        for column, (values, where) in enumerate(parts):
+            self.counts[0, column] += count_values(values, K, where)
         # Trimaps: the bands lie in each other, so each pixel counts in its narrowest and beyond.
+        bands = len(self._trimaps)
         level = self._levels(truth)
-        near = level < len(self._trimaps)
-        index, here, there = level[near].astype(np.intp) * K, truth[near], mask[near]
-        shape = (len(self._trimaps), K)
-        for column, values in enumerate(((index + here)[right[near]], index + there, index + here)):
-            counts = np.bincount(values, minlength=shape[0] * K).reshape(shape)
+        near = level < bands
+        for column, (values, where) in enumerate(
+            ((truth, near & right), (mask, near), (truth, near))
+        ):
+            counts = count_pairs(level, values, (bands, K), where)
             self.counts[1:, column] += counts.cumsum(axis=0)
 
     def state(self) -> State:
@@ -85,14 +86,14 @@ class BoundaryIoU:
             },
         }
 
-    def _levels(self, truth: Mask) -> NDArray[np.uint8]:
+    def _levels(self, truth: Mask) -> Mask:
         """Return for each pixel how many bands it lies outside of; 255 where it is ignored.
 
         A band holds the pixels with another class than theirs within so many pixels.
         """
         ignored = truth == self._ignore_index  # the largest value: no minimum, and 0 no maximum
         low, high = truth, np.where(ignored, 0, truth).astype(truth.dtype)
-        level, reach = np.zeros(truth.shape, np.uint8), 0
+        level, reach = np.zeros(truth.shape, truth.dtype), 0
         for width in self._trimaps:  # a window grows by steps as well as at once
             kernel = np.ones((2 * (width - reach) + 1,) * 2, np.uint8)
             low, high = np.asarray(cv2.erode(low, kernel)), np.asarray(cv2.dilate(high, kernel))

@@ -15,6 +15,7 @@ import numpy as np
 from topseg.core.errors import InputError
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
+from topseg.evaluation.histogram import count_values
 from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax_probability
 
@@ -40,14 +41,15 @@ class Calibration:
             raise InputError("calibration: this protocol has no logits; take the protocol direct")
         size = (truth.shape[0], truth.shape[1])
         probability = upsample_argmax_probability(logits, size, self._threads)[1]
-        valid = truth != self._ignore_index
-        chance, right = probability[valid], (truth == mask)[valid]
         bins = self.sums.shape[1]
-        # Bins are open at their lower end, as the paper has them.
-        index = np.clip(np.ceil(chance * np.float32(bins)) - 1, 0, bins - 1).astype(np.intp)
-        self.sums[0] += np.bincount(index, minlength=bins)
-        self.sums[1] += np.bincount(index, chance, bins)
-        self.sums[2] += np.bincount(index[right], minlength=bins)
+        # Bins are open at their lower end, as the paper has them; bin 0 takes what does not count.
+        edges = np.ceil(probability * np.float32(bins))
+        index = np.clip(edges, 1, bins, out=edges).astype(np.uint8 if bins < 255 else np.uint16)
+        index[truth == self._ignore_index] = 0
+        chances = np.bincount(index.ravel(), probability.ravel(), bins + 1)
+        self.sums[0] += count_values(index, bins + 1)[1:]
+        self.sums[1] += chances[1:]
+        self.sums[2] += count_values(index, bins + 1, truth == mask)[1:]
 
     def state(self) -> State:
         """Return the sums, which add up."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
-from topseg.evaluation.confusion import ConfusionMatrix
+from topseg.evaluation.histogram import count_values
 from topseg.inference.tta import Logits
 
 Counts = NDArray[np.int64]
@@ -30,9 +30,10 @@ class PerImage:
 
     def update(self, truth: Mask, mask: Mask, logits: Logits | None = None) -> None:
         """Count one image."""
-        one = ConfusionMatrix(self._num_classes, self._ignore_index)
-        one.update(truth, mask)
-        self.counts.append(np.stack([one.intersection, one.predicted, one.truth]))
+        valid, classes = truth != self._ignore_index, self._num_classes
+        right = count_values(truth, classes, truth == mask)
+        predicted = count_values(mask, classes, valid)
+        self.counts.append(np.stack([right, predicted, count_values(truth, classes)]))
 
     def stacked(self) -> Counts:
         """Return (images, 3, K)."""

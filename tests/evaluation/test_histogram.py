@@ -1,0 +1,37 @@
+"""Histograms against NumPy's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from topseg.evaluation import histogram
+from topseg.evaluation.histogram import count_pairs, count_values
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("exact", [2**24, 100])
+def test_counts_are_numpy_s(kind: Any, exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histogram, "_EXACT", exact)  # in bands of rows
+    rng = np.random.default_rng(0)
+    high = int(np.iinfo(kind).max)
+    values = rng.choice(np.array([0, 1, 2, 7, 8, 9, high], kind), (60, 33))
+    others = rng.integers(0, 6, (60, 33)).astype(kind)
+    where = rng.random(values.shape) < 0.4
+    expected = np.bincount(values.ravel(), minlength=9)[:9]
+    np.testing.assert_array_equal(count_values(values, 9), expected)
+    np.testing.assert_array_equal(
+        count_values(values, 9, where), np.bincount(values[where], minlength=9)[:9]
+    )
+    for places in (where, np.ones_like(where)):
+        pairs = np.zeros((9, 6), np.int64)
+        inside = places & (values < 9)
+        np.add.at(pairs, (values[inside], others[inside]), 1)
+        np.testing.assert_array_equal(count_pairs(values, others, (9, 6), places), pairs)
+    np.testing.assert_array_equal(count_pairs(values, others, (9, 6)), pairs)
+
+
+def test_many_pixels_of_one_value() -> None:
+    """More than float32 counts one by one."""
+    values = np.zeros((4100, 4100), np.uint8)
+    assert count_values(values, 2).tolist() == [4100 * 4100, 0]
