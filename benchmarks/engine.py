@@ -36,8 +36,8 @@ from topseg import _native
 from topseg.bundle.bundle import read_bundle
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size, parse_size
-from topseg.export.exporting import export, proof_images
-from topseg.export.formats import FORMATS, choose_formats
+from topseg.exporting.formats import FORMATS, choose_formats
+from topseg.exporting.run import export, proof_images
 from topseg.inference.hub import open_model
 from topseg.models import find_variant
 from topseg.runtimes.base import Runtime

@@ -12,7 +12,7 @@ from pathlib import Path
 from models import write_result
 from topseg.data.dataset import open_dataset
 from topseg.evaluation.run import evaluate
-from topseg.export.exporting import export, proof_images
+from topseg.exporting.run import export, proof_images
 from topseg.inference.hub import load, open_model
 from topseg.recipe import read_data
 

@@ -25,6 +25,8 @@ TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
 
+from train.test_train_parity import GOLDEN, OPTIM, SAMPLES, golden, three_steps  # noqa: E402
+
 from data import test_reference_transforms as transforms  # noqa: E402
 from golden.fill import INPUTS, fill, golden_model, make_input, paddle_name  # noqa: E402
 from topseg.bundle.bundle import read_bundle  # noqa: E402
@@ -40,9 +42,8 @@ from topseg.interop import convert_weights, read_weights, write_weights  # noqa:
 from topseg.models.cost import count_cost  # noqa: E402
 from topseg.recipe import ScheduleConfig  # noqa: E402
 from topseg.runtimes.registry import open_runtime  # noqa: E402
-from topseg.train.optim import make_optimizer, set_lr  # noqa: E402
-from topseg.train.schedule import learning_rate  # noqa: E402
-from train.test_train_parity import GOLDEN, OPTIM, SAMPLES, golden, three_steps  # noqa: E402
+from topseg.training.optim import make_optimizer, set_lr  # noqa: E402
+from topseg.training.schedule import learning_rate  # noqa: E402
 
 Row = tuple[str, str, str, str]
 """Item, the reference's figure, ours, the difference."""

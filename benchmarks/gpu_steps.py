@@ -27,7 +27,7 @@ from topseg.losses.lean import implementations
 from topseg.models import create_model
 from topseg.recipe import read_recipe
 from topseg.synthetic.scenes import LABELS, draw_scene, write_scenes
-from topseg.train.trial import bench_data
+from topseg.training.trial import bench_data
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "gpu"

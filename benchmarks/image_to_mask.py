@@ -22,8 +22,8 @@ import numpy as np
 from models import untrained, write_result
 from topseg.bundle.bundle import Bundle
 from topseg.evaluation.benchmark import draw_photo
-from topseg.export.graphs.source import Source
-from topseg.export.graphs.tracing import trace_onnx
+from topseg.exporting.graphs.source import Source
+from topseg.exporting.graphs.tracing import trace_onnx
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import mask_png
 from topseg.media.images import read_image

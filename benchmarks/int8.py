@@ -18,9 +18,9 @@ from models import write_result
 from topseg.bundle.bundle import Bundle
 from topseg.data.dataset import open_dataset
 from topseg.evaluation.run import evaluate
-from topseg.export.exporting import export, proof_images
-from topseg.export.graphs.onnx import quantize_onnx
-from topseg.export.quantization import calibration_batches, calibration_images
+from topseg.exporting.graphs.onnx import quantize_onnx
+from topseg.exporting.quantization import calibration_batches, calibration_images
+from topseg.exporting.run import export, proof_images
 from topseg.inference.hub import open_model
 from topseg.inference.predictor import Predictor
 from topseg.recipe import read_data

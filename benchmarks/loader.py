@@ -15,7 +15,7 @@ import cv2
 
 from models import write_result
 from topseg.recipe import read_recipe
-from topseg.train.trial import bench_data
+from topseg.training.trial import bench_data
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from models import write_result
 from topseg.core.errors import InputError
 from topseg.recipe import read_recipe
-from topseg.train.trainer import train
+from topseg.training.trainer import train
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "topformer_tiny_camvid.yaml"
 PLAIN = "cross_entropy"

@@ -13,7 +13,7 @@ from topseg.bundle.metadata import WEIGHTS, Architecture, Metadata
 from topseg.core.files import write_text
 from topseg.core.labels import standard_set
 from topseg.evaluation.benchmark import describe_machine
-from topseg.export.exporting import export, proof_images
+from topseg.exporting.run import export, proof_images
 from topseg.models import create_model
 
 # As the command line does, for the processes that the benchmarks start.

@@ -28,9 +28,9 @@ from topseg.data.dataset import Dataset, open_dataset
 from topseg.evaluation.benchmark import bench
 from topseg.evaluation.run import evaluate
 from topseg.evaluation.scores import Scores
-from topseg.export.exporting import export, proof_images
-from topseg.export.formats import FORMATS, INT8
-from topseg.export.quantization import calibration_images
+from topseg.exporting.formats import FORMATS, INT8
+from topseg.exporting.quantization import calibration_images
+from topseg.exporting.run import export, proof_images
 from topseg.inference.hub import load, open_model
 from topseg.inference.predictor import Predictor
 from topseg.recipe import read_data

@@ -138,7 +138,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def exported(trained: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same with every graph that this environment can write (made once: tracing is slow)."""
     pytest.importorskip("onnxscript")
-    from topseg.export.exporting import export
+    from topseg.exporting.run import export
 
     formats = ["onnx", "onnx-mask"]
     formats += ["openvino"] if importlib.util.find_spec("openvino") else []

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from topseg.core import moved
 
 if TYPE_CHECKING:
+    from topseg.api import check, evaluate, export, train
     from topseg.bundle.bundle import Bundle, read_bundle
     from topseg.bundle.metadata import Metadata
     from topseg.core.errors import InputError
     from topseg.core.labels import LabelSet
     from topseg.data.dataset import open_dataset
     from topseg.evaluation.confusion import ConfusionMatrix
-    from topseg.evaluation.run import evaluate
     from topseg.evaluation.scores import Scores
     from topseg.inference.hub import load, open_model
     from topseg.inference.prediction import Prediction
@@ -40,16 +40,19 @@ _HOME = {
     "Predictor": "inference.predictor",
     "Recipe": "recipe",
     "Scores": "evaluation.scores",
+    "check": "api",
     "convert_data": "data.annotations.converting",
     "convert_weights": "interop",
     "create_model": "models",
-    "evaluate": "evaluation.run",
+    "evaluate": "api",
+    "export": "api",
     "load": "inference.hub",
     "load_weights": "interop",
     "open_dataset": "data.dataset",
     "open_model": "inference.hub",
     "read_bundle": "bundle.bundle",
     "read_recipe": "recipe",
+    "train": "api",
     "upsample_argmax": "inference.upsample",
     "upsample_argmax_probability": "inference.upsample",
 }
@@ -64,16 +67,19 @@ __all__ = [
     "Predictor",
     "Recipe",
     "Scores",
+    "check",
     "convert_data",
     "convert_weights",
     "create_model",
     "evaluate",
+    "export",
     "load",
     "load_weights",
     "open_dataset",
     "open_model",
     "read_bundle",
     "read_recipe",
+    "train",
     "upsample_argmax",
     "upsample_argmax_probability",
 ]

@@ -10,12 +10,13 @@ from pathlib import Path
 from topseg.core.config import build, override, read_yaml, to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import write_json, write_text
+from topseg.core.terminal import say
 from topseg.inference.bulk import Threads, predict_files
 from topseg.inference.hub import load
 from topseg.recipe import Recipe, read_data
 from topseg.report.run import report_run
 from topseg.synthetic.scenes import write_scenes
-from topseg.train.trainer import train
+from topseg.training.trainer import train
 
 RECIPE = Path(__file__).with_name("demo_recipe.yaml")
 
@@ -52,7 +53,7 @@ def run_demo(
         InputError: The folder holds something that no demo made, or cannot be written to.
     """
     _clear(out)
-    print(f"Drawing {scenes[0]} scenes to train on and {scenes[1]} to hold out ...", flush=True)
+    say(f"Drawing {scenes[0]} scenes to train on and {scenes[1]} to hold out ...")
     write_scenes(out / "data", train=scenes[0], val=scenes[1])
     write_text(out / "recipe.yaml", RECIPE.read_text(encoding="utf-8"))
     tree = override(read_yaml(RECIPE), overrides)
@@ -74,8 +75,8 @@ def run_demo(
         device=device,
     )
     write_json(out / "scores.json", scores.to_dict())
-    print(f"\n{scores.summary()}\n\n{out / 'report.html'} shows all of it.\n")
-    print("\n".join(_next(out)))
+    say(f"\n{scores.summary()}\n\n{out / 'report.html'} shows all of it.\n")
+    say("\n".join(_next(out)))
     return 0
 
 

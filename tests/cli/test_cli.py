@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from topseg import __version__
 from topseg.cli import main
-from topseg.export import formats
+from topseg.exporting import formats
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.core.errors import InputError
-from topseg.export.exporting import export
-from topseg.export.formats import FORMATS
+from topseg.exporting.formats import FORMATS
+from topseg.exporting.run import export
 from topseg.inference.hub import load
 from topseg.runtimes.base import Runtime
 from topseg.runtimes.registry import find_engine, open_runtime

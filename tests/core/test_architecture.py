@@ -35,7 +35,7 @@ def test_ten_tasks_have_places_that_exist() -> None:
         ("lovasz", {"losses/lovasz.py"}),
         ("random_scale", {"data/transforms/scale.py"}),
         ("camvid", {"data/layouts/camvid.py", "core/labels.py"}),  # the layout, and the label set
-        ("mnn", {"runtimes/mnn.py", "runtimes/registry.py", "export/formats.py"}),
+        ("mnn", {"runtimes/mnn.py", "runtimes/registry.py", "exporting/formats.py"}),
         ("frequency_weighted_iou", {"evaluation/scores.py"}),
     ],
 )

@@ -24,9 +24,9 @@ FLOORS = [  # from the ground up; a module may import its own package and lower 
     {"runtimes"},
     {"inference"},
     {"evaluation"},
-    {"export"},
-    {"report", "serve", "train"},
-    {"demo"},
+    {"exporting"},
+    {"report", "serve", "training"},
+    {"api", "demo"},
     {"cli"},
     {"__main__"},
 ]

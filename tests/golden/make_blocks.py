@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from topseg.export.graphs.litert import write_litert
+from topseg.exporting.graphs.litert import write_litert
 
 SIZE = (64, 96)
 

@@ -31,7 +31,7 @@ def test_the_packaged_model_names_its_limit_at_each_use(
 
 def test_a_bundle_made_of_it_keeps_the_notice(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from topseg.export.exporting import export, proof_images
+    from topseg.exporting.run import export, proof_images
 
     bundle = open_model(NAME)
     made = export(bundle, tmp_path / "mine", ["torch"], images=proof_images(bundle.metadata, None))

@@ -22,7 +22,7 @@ from topseg.models import VARIANTS, create_model, families, find_variant
 from topseg.models.family import ContextNetwork, FeatureNetwork, recognize
 from topseg.models.topformer.family import FAMILY as TOPFORMER
 from topseg.recipe import ModelConfig, Recipe, read_recipe
-from topseg.train.trainer import train
+from topseg.training.trainer import train
 
 NAME = "blocks:SMALL"
 

@@ -1,4 +1,4 @@
-"""The recipes in recipes/: all load, say where they come from, and hold the reference's figures."""
+"""The packaged recipes: all load, say where they come from, and hold the reference's figures."""
 
 import dataclasses
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.data.sample import Sample
 from topseg.data.transforms import (
@@ -19,23 +20,30 @@ from topseg.data.transforms import (
 )
 from topseg.losses import CrossEntropy
 from topseg.recipe import OptimConfig, Recipe, ScheduleConfig, read_recipe
+from topseg.recipe.packaged import RECIPES
 
-FOLDER = Path(__file__).parents[2] / "recipes"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+NAMES = sorted(RECIPES)
 FAMILIES = ["ade20k", "ade20k_official", "cityscapes", "voc"]
 
 
 def read(name: str) -> Recipe:
-    return read_recipe(FOLDER / f"{name}.yaml")
+    return read_recipe(Path(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_loads_and_states_its_origin(name: str) -> None:
     recipe = read(name)
-    assert name.startswith(recipe.model.name)
-    head = (FOLDER / f"{name}.yaml").read_text().split("\n\n")[0]
+    assert name.startswith(recipe.model.name) or name in ("finetune", "quick")
+    head = RECIPES[name].read_text().split("\n\n")[0]
     assert head.startswith(f"# TopFormer-{recipe.model.name.split('_')[1].title()} on ")
-    origins = ("PaddleSeg", "hustvl/TopFormer", "topseg's own", "Ours", "as topformer_")
+    origins = (
+        "PaddleSeg",
+        "hustvl/TopFormer",
+        "topseg's own",
+        "Ours",
+        "as topformer_",
+        "As finetune",
+    )
     assert any(origin in head for origin in origins)
     assert Path(recipe.data.root).is_absolute()
 
@@ -109,3 +117,20 @@ def test_ade20k_official_is_the_official_codes() -> None:
     assert recipe.data == paddle.data
     tiny = read("topformer_tiny_ade20k_official")
     assert tiny.optim.lr * tiny.optim.backbone_lr_mult == pytest.approx(0.0003)
+
+
+def test_a_name_is_a_packaged_recipe_and_its_paths_start_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe(Path("topformer_tiny")).data.root == str(tmp_path / "data")
+    Path("mine.yaml").write_text("base: topformer_tiny\ntrain: {steps: 7000}\n")
+    mine = read_recipe(Path("mine.yaml"))
+    assert (mine.train.steps, mine.train.batch_size) == (7000, 16)
+    Path("topformer_tiny").write_text("train: {steps: 9000}\n")  # a file of that name comes first
+    assert read_recipe(Path("topformer_tiny")).train.steps == 9000
+
+
+def test_a_wrong_name_is_answered_with_the_right_one() -> None:
+    with pytest.raises(InputError, match=r"no packaged recipe.*did you mean 'topformer_tiny'"):
+        read_recipe(Path("topformer_tyny"))

@@ -12,7 +12,7 @@ from PIL import Image
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.bundle.metadata import Graph
 from topseg.core.errors import InputError
-from topseg.export.exporting import export
+from topseg.exporting.run import export
 from topseg.inference.hub import load
 from topseg.runtimes.registry import open_runtime
 

@@ -10,7 +10,7 @@ from golden.make_blocks import SIZE, blocks_network
 from topseg.bundle.bundle import Bundle
 from topseg.bundle.metadata import Architecture, Metadata
 from topseg.core.errors import InputError
-from topseg.export.graphs.executorch import write_executorch
+from topseg.exporting.graphs.executorch import write_executorch
 from topseg.runtimes.registry import open_runtime
 
 

@@ -16,7 +16,7 @@ from golden.fill import golden_model
 from topseg.bundle.bundle import Bundle, write_metadata
 from topseg.bundle.metadata import WEIGHTS, InputConfig
 from topseg.core.errors import InputError
-from topseg.export.exporting import export
+from topseg.exporting.run import export
 from topseg.inference.hub import load
 from topseg.models.normalize import Normalize
 from topseg.runtimes import registry

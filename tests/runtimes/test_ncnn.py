@@ -8,7 +8,7 @@ import pytest
 
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
-from topseg.export.exporting import export
+from topseg.exporting.run import export
 from topseg.runtimes.registry import open_runtime
 
 pytest.importorskip("ncnn")

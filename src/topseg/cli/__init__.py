@@ -16,8 +16,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from topseg.cli import data, evaluate, models, predict, serve, train
 from topseg.cli.app import Flag, app
-from topseg.cli.terminal import warn
 from topseg.core.errors import InputError, UnreadableError
+from topseg.core.terminal import warn
 
 # Importing the commands registers them.
 __all__ = ["data", "evaluate", "main", "models", "predict", "serve", "train"]
@@ -70,8 +70,7 @@ def command(
     if offline:
         os.environ["TOPSEG_OFFLINE"] = "1"
     try:
-        # "-" is standard input wherever a file can stand; the parser knows it as no option.
-        return _run(app, ["/dev/stdin" if token == "-" else token for token in tokens])
+        return _run(app, tokens)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader (head, less) has seen enough

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
-from topseg.cli.terminal import say, show_progress
 from topseg.core.errors import InputError, UnreadableError
 from topseg.core.storage import is_dir
+from topseg.core.terminal import say, show_progress
 
 
 @app.command
@@ -42,7 +42,7 @@ def check(data: Path, /, *overrides: str) -> int:
         raise InputError("\n".join(lines)) from None
     say(report.text(command=("topseg", "check", str(data), *overrides)))
     if not report.errors and is_dir(data):
-        command = ["topseg", "train", "recipes/topformer_tiny.yaml", "--out", "runs/mine"]
+        command = ["topseg", "train", "topformer_tiny", "--out", "runs/mine"]
         command.append(f"data.root={data}")
         words = with_settings(command, [f"data.{one}" for one in overrides])
         say(f"to train on it: {words}")
@@ -214,6 +214,6 @@ def bench_data(recipe: Path, /, *overrides: str, seconds: float = 5.0) -> None:
         seconds: How long to repeat each measurement.
     """
     from topseg.recipe import read_recipe
-    from topseg.train.trial import bench_data
+    from topseg.training.trial import bench_data
 
     say(bench_data(read_recipe(recipe, overrides, report=say), seconds=seconds))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
-from topseg.cli.terminal import say, show_progress
 from topseg.core.errors import InputError
-from topseg.core.storage import exists, home, is_dir
+from topseg.core.storage import exists
+from topseg.core.terminal import say, show_progress
 
 
 @app.command
@@ -57,28 +57,21 @@ def evaluate(
     """
     from rich.console import Console
 
+    from topseg.api import data_of, open_data
     from topseg.core.files import write_json, write_text
-    from topseg.data.dataset import open_dataset
     from topseg.evaluation.details import describe, details_of, summarize
     from topseg.evaluation.images import PerImage
     from topseg.evaluation.robustness import evaluate_faults
     from topseg.evaluation.run import evaluate
     from topseg.inference.hub import load
     from topseg.inference.tta import Slide
-    from topseg.recipe import read_data
 
-    data, overrides = _data_of(model, data, overrides)
-    if split == "test":
-        overrides, split = (*overrides, "val=test"), "val"
+    if data is not None and "=" in str(data) and not exists(data):
+        data, overrides = None, (str(data), *overrides)
+    source, words = data_of(model, data, overrides)
     with show_progress("download", size=True) as progress:
         predictor = load(model, runtime=runtime, device=device, threads=threads, progress=progress)
-    metadata = predictor.runtime.metadata
-    dataset = open_dataset(
-        read_data(data, overrides),
-        split,
-        channels=metadata.architecture.in_channels,
-        scale=metadata.input.scale,
-    )
+    dataset = open_data(predictor.runtime.metadata, source, words, split)
     if stride is not None and slide is None:
         raise InputError("stride: only together with --slide HEIGHT WIDTH")
     windows = None
@@ -115,23 +108,6 @@ def evaluate(
         write_text(csv, per_image.to_csv(names, labels.names))
 
 
-def _data_of(
-    model: str, data: Path | None, overrides: tuple[str, ...]
-) -> tuple[Path, tuple[str, ...]]:
-    """Return the data to evaluate on, by the recipe of the run where nothing else says it."""
-    if data is not None and "=" in str(data) and not exists(data):
-        data, overrides = None, (str(data), *overrides)
-    recipe = Path(model) / "recipe.yaml"
-    if data is None:
-        if not recipe.is_file():
-            raise InputError(f"{model}: no run, whose data is known; give DATA as well")
-        return recipe, overrides
-    described = any(exists(home(data) / name) for name in ("dataset.yaml", "classes.txt"))
-    if recipe.is_file() and is_dir(data) and not described:
-        return recipe, (f"root={data}", *overrides)
-    return data, overrides
-
-
 @app.command
 def compare(
     a: str,
@@ -164,11 +140,10 @@ def compare(
         device: Where to run.
         threads: CPU threads.
     """
+    from topseg.api import open_data
     from topseg.core.files import write_json
-    from topseg.data.dataset import open_dataset
     from topseg.evaluation.comparison import compare
     from topseg.inference.hub import load
-    from topseg.recipe import read_data
     from topseg.report.comparison import write_comparison
 
     with show_progress("download", size=True) as progress:
@@ -176,13 +151,7 @@ def compare(
             load(model, runtime=runtime, device=device, threads=threads, progress=progress)
             for model in (a, b)
         )
-    metadata = one.runtime.metadata
-    dataset = open_dataset(
-        read_data(data, overrides),
-        split,
-        channels=metadata.architecture.in_channels,
-        scale=metadata.input.scale,
-    )
+    dataset = open_data(one.runtime.metadata, data, overrides, split)
     with show_progress("compare") as progress:
         found = compare(one, two, dataset, progress=progress)
     first, second = found.miou

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from topseg.cli.app import MANY, app
-from topseg.cli.terminal import say
-from topseg.export.formats import choose_formats, formats_help, precision_help
+from topseg.core.terminal import say
+from topseg.exporting.formats import formats_help, precision_help
 
 
 @app.command
 def models() -> None:
-    """List the networks, and the names that can stand as MODEL."""
+    """List the networks, the packaged recipes, and the names that can stand as MODEL."""
     from topseg.bundle.bundle import read_bundle
     from topseg.bundle.published import PUBLISHED, SHIPPED
     from topseg.core import plugins
     from topseg.models import VARIANTS, find_variant
+    from topseg.recipe.packaged import RECIPES
 
     say(f"{'network':18} {'parameters':>11} {'GMAC at 512x512, 150 classes':>30}")
     for network in map(find_variant, plugins.known("models", VARIANTS)):
@@ -33,6 +35,10 @@ def models() -> None:
         scores = [f"{score:6.2f}" if score else "     -" for score in (one.miou, one.miou_flip)]
         kind = one.classes or "backbone"
         say(f"{one.name:26} {kind:10} {' '.join(scores)}  {one.license}, {one.url}")
+    say("\nrecipes for 'topseg train'")
+    for name, file in RECIPES.items():
+        title = re.split(r"[:,.(]", file.read_text(encoding="utf-8").removeprefix("# "))[0]
+        say(f"{name:31} {title.strip()}")
 
 
 @app.command
@@ -66,36 +72,20 @@ def export(
             of the data.
         max_drop: Most points of mIoU that int8 may lose; above, nothing is written.
     """
+    from topseg.api import export
     from topseg.core.geometry import parse_size
-    from topseg.data.dataset import open_dataset
-    from topseg.export.exporting import export, proof_images
-    from topseg.export.quantization import calibration_images
-    from topseg.inference.hub import open_model
-    from topseg.recipe import read_data
-    from topseg.serve.page.files import write_page
 
-    choose_formats(formats, int8=precision == "int8")  # before anything is fetched or read
-    bundle = open_model(model)
-    channels, scale = bundle.metadata.architecture.in_channels, bundle.metadata.input.scale
-    config = read_data(data) if data is not None else None
-    dataset = open_dataset(config, "val", channels=channels, scale=scale) if config else None
-    source = None
-    if precision == "int8":
-        source = calibration or (open_dataset(config, "train") if config else None)
-    images = proof_images(bundle.metadata, dataset)
-    made = export(
-        bundle,
+    export(
+        model,
         out,
         (*formats, "onnx-mask") if tail == "graph" else formats,
-        images=images,
         precision=precision,
         size=parse_size(size) if size else None,
-        dataset=dataset,
-        calibration=calibration_images(source, channels, scale) if source else (),
+        data=data,
+        calibration=calibration,
         max_drop=max_drop,
+        report=say,
     )
-    if "web" in formats:
-        write_page({out.name: made}, out / "web")
 
 
 convert = App(name="convert", help="Bring weights in from other projects, and back.")

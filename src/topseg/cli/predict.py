@@ -7,9 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
 from topseg.cli.app import POSITIVE, Device, Flag, Runtime, app
-from topseg.cli.terminal import say, show_progress, warn
 from topseg.core.errors import InputError
+from topseg.core.terminal import say, show_progress, warn
 
 
 @app.command
@@ -17,6 +19,7 @@ def predict(
     model: str,
     /,
     *images: str,
+    stdin: Annotated[bool, Parameter(name=("--stdin", "-"), show_default=False)] = False,
     out: Path,
     overlay: Flag = False,
     legend: Flag = False,
@@ -40,8 +43,8 @@ def predict(
 
     Args:
         model: A bundle, a run, a checkpoint folder or a published name.
-        images: Image files, folders, patterns or .txt lists of files; - is a list from standard
-            input.
+        images: Image files, folders, patterns or .txt lists of files.
+        stdin: Take a list of files from standard input as well.
         out: Folder for the masks (PNG with palette); sub-folders are mirrored.
         overlay: Write the mask laid over the image as well.
         legend: Write it with the classes' names and colours below as well (NAME_legend.jpg).
@@ -66,6 +69,7 @@ def predict(
     from topseg.media.drawing import legend_text
     from topseg.media.video import is_video
 
+    images = (*images, *["-"] * stdin)
     if address is not None and executor != "ray":
         raise InputError("address: only together with --executor ray")
     if video := next((name for name in images if is_video(name)), None):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from topseg.cli.app import MANY, Device, Flag, TrainDevice, app
-from topseg.cli.terminal import say, show_progress
 from topseg.core.errors import InputError
+from topseg.core.terminal import say, show_progress
 
 
 @app.command
@@ -39,7 +39,7 @@ def train(
     """Train a model by a recipe.
 
     Args:
-        recipe: The recipe (YAML), topseg's or PaddleSeg's.
+        recipe: The recipe (YAML), topseg's or PaddleSeg's, or a packaged one's name.
         overrides: Changes to it, such as train.steps=500.
         out: The run folder to make.
         resume: Go on with the run in --out from its newest good checkpoint; with the word auto
@@ -51,8 +51,8 @@ def train(
         dry_run: Put one batch through everything, say what a run would take, and write nothing.
     """
     from topseg.recipe import read_recipe
-    from topseg.train.trainer import train
-    from topseg.train.trial import dry_run as try_out
+    from topseg.training.trainer import train
+    from topseg.training.trial import dry_run as try_out
 
     # "--resume auto": no override is a bare word, so wherever the word stands it belongs there.
     start_anew = resume and "auto" in overrides
@@ -92,7 +92,7 @@ def compare_runs(a: Path, b: Path, /) -> int:
         a: A run folder.
         b: Another one.
     """
-    from topseg.train.comparison import compare_runs
+    from topseg.training.comparison import compare_runs
 
     differences = compare_runs(a, b)
     say("\n".join(differences) or f"{a} and {b} are equal bit by bit")
@@ -124,6 +124,6 @@ def average(*models: Path, out: Path) -> None:
             bundles.
         out: The bundle to make.
     """
-    from topseg.train.averaging import average_models
+    from topseg.training.averaging import average_models
 
     say(f"{average_models(models, out).folder}: written")

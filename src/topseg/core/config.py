@@ -43,7 +43,11 @@ def read_yaml(path: Path) -> Tree:
     return tree
 
 
-def read_inherited(path: Path, anchor: Callable[[Tree, Path], Tree]) -> Tree:
+def read_inherited(
+    path: Path,
+    anchor: Callable[[Tree, Path], Tree],
+    find: Callable[[Path], Path] = lambda path: path,
+) -> Tree:
     """Read a YAML file on top of the files that its ``base:`` names (relative to itself).
 
     Mappings are merged key by key, everything else (lists too) is replaced by the child.
@@ -51,22 +55,24 @@ def read_inherited(path: Path, anchor: Callable[[Tree, Path], Tree]) -> Tree:
     Args:
         path: The file.
         anchor: Makes the relative paths in one file's tree absolute, given that file's path.
+        find: Return the file that a path stands for, such as a packaged one of that name.
 
     Raises:
         InputError: A file cannot be read, the bases form a circle, or there are too many.
     """
-    return _inherited(path, anchor, (), [])
+    return _inherited(path, anchor, find, (), [])
 
 
 def _inherited(
     path: Path,
     anchor: Callable[[Tree, Path], Tree],
+    find: Callable[[Path], Path],
     children: tuple[Path, ...],
     read: list[Path],
 ) -> Tree:
     """Read a file and its bases; count every reading, also of the same file again."""
     try:
-        path = path.resolve()
+        path = find(path).resolve()
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"base: '{path}' is no path ({error})") from None
     if path in children:
@@ -82,7 +88,8 @@ def _inherited(
         raise InputError(f"{path}: base: got {bases!r}, expected a file name or a list of them")
     merged: Tree = {}
     for base in bases:
-        below = _inherited(path.parent / Path(base).expanduser(), anchor, (*children, path), read)
+        file = path.parent / Path(base).expanduser()
+        below = _inherited(file, anchor, find, (*children, path), read)
         merged = merge(merged, below)
     return merge(merged, anchor(tree, path))
 

@@ -9,7 +9,9 @@ the reference does (PaddleSeg ``utils/metrics.py``) gives such a class an IoU of
 from __future__ import annotations
 
 import functools
+import html
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 Ratios = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
     """How good the masks are, derived from the counts.
 
@@ -67,6 +69,10 @@ class Scores:
         """(K,) Dice coefficient, also called F1."""
         area = self.confusion.predicted + self.confusion.truth
         return self._ratio(2 * self.confusion.intersection, area)
+
+    def __repr__(self) -> str:
+        classes, images = len(self.names), _some(self.images, "image")
+        return f"Scores(mIoU {_percent(self.miou)} %, {classes} classes, {images})"
 
     @property
     def miou(self) -> float:
@@ -141,15 +147,33 @@ class Scores:
 
         table = Table()
         table.add_column("class", overflow="fold")
-        for name in ("IoU", "precision", "recall", "Dice", "of truth"):
+        for name in _TABLE[1:]:
             table.add_column(name, justify="right")
+        *classes, means = self._rows()
+        for row in classes:
+            table.add_row(*row)
+        table.add_section()
+        table.add_row(*means)
+        return table
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table."""
+
+        def line(cells: Iterable[str], tag: str) -> str:
+            return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+
+        rows = [line(_TABLE, "th"), *(line(row, "td") for row in self._rows())]
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+    def _rows(self) -> list[list[str]]:
+        """Return the cells of the table: each class, then the means."""
         columns = [getattr(self, attribute) for attribute in _COLUMNS.values()]
         shares = self.confusion.truth / max(self.pixels, 1)
-        for i, name in enumerate(self.names):
-            table.add_row(name, *(_percent(values[i]) for values in columns), _percent(shares[i]))
-        table.add_section()
-        table.add_row("mean", *(_percent(_mean(values)) for values in columns), "")
-        return table
+        rows = [
+            [name, *(_percent(values[i]) for values in columns), _percent(shares[i])]
+            for i, name in enumerate(self.names)
+        ]
+        return [*rows, ["mean", *(_percent(_mean(values)) for values in columns), ""]]
 
     def summary(self) -> str:
         """Return the headline in two lines."""
@@ -171,6 +195,7 @@ class Scores:
 
 _SUMMARY = ("miou", "accuracy", "mean_accuracy", "dice", "kappa", "frequency_weighted_iou")
 _COLUMNS = {"iou": "iou", "precision": "precision", "recall": "recall", "dice": "class_dice"}
+_TABLE = ("class", "IoU", "precision", "recall", "Dice", "of truth")
 
 
 def _mean(ratios: Ratios) -> float:

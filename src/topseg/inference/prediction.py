@@ -24,7 +24,7 @@ from topseg.media.outlines import Polygon, trace_polygons
 _NO_LOGITS = "probability: the logits were not kept; predict with keep_logits=True"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What the model sees in one image.
 
@@ -45,6 +45,16 @@ class Prediction:
     def size(self) -> Size:
         """(height, width) of the image."""
         return self.mask.shape[0], self.mask.shape[1]
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        found = ", ".join(f"{share.name} {100 * share.share:.0f} %" for share in self.shares()[:3])
+        return f"Prediction({width}x{height}: {found})"
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows: the mask over the image, or in colours without one."""
+        shown = self.image is not None and self.image.shape[2] == 3
+        return drawing.picture_png(self.overlay() if shown else self.color())
 
     def shares(self) -> tuple[Share, ...]:
         """List the classes found with their share of the image, the largest first."""

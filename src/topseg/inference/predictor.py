@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,15 @@ from topseg.core.labels import LabelSet
 from topseg.inference.prediction import Prediction
 from topseg.inference.tta import WHOLE, Logits, Views, input_size, run_views, view_inputs
 from topseg.inference.upsample import upsample_argmax
-from topseg.media.images import read_image
+from topseg.media.images import decode_image, read_image
 from topseg.runtimes.base import Runtime
 
-Readable = NDArray[np.uint8] | str | Path | Image.Image
-"""What a Predictor takes: (H, W, C) uint8 (RGB), a file, or a Pillow image."""
+Readable = NDArray[np.uint8] | str | Path | bytes | BinaryIO | Image.Image
+"""What a Predictor takes: an array, a file, a file's bytes, an open file, or a Pillow image.
+
+An array is (H, W, C) uint8, RGB for three channels; (H, W) grey, (H, W, 1) and (H, W, 4) with alpha
+become what the model takes, as a file of that kind does.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,33 @@ class Predictor:
         """Names and colours of the classes."""
         return self.runtime.metadata.labels
 
-    def __call__(self, image: Readable, *, keep_logits: bool = False) -> Prediction:
-        """Make the mask of one image.
+    @overload
+    def __call__(self, image: list[Readable], *, keep_logits: bool = False) -> list[Prediction]: ...
+
+    @overload
+    def __call__(self, image: Readable, *, keep_logits: bool = False) -> Prediction: ...
+
+    def __call__(
+        self, image: Readable | list[Readable], *, keep_logits: bool = False
+    ) -> Prediction | list[Prediction]:
+        """Make the mask of one image, or of each in a list.
 
         Args:
-            image: (H, W, C) uint8 (RGB), a file, or a Pillow image.
+            image: A file, bytes, an open file, an array or a Pillow image, or a list of them.
             keep_logits: Keep the logits, which probabilities are made from.
 
         Raises:
-            InputError: The image cannot be read or has another type or channel count.
+            InputError: An image cannot be read or has another type or channel count.
         """
+        if isinstance(image, list):
+            return [self(one, keep_logits=keep_logits) for one in image]
+        return self._predict(image, keep_logits)
+
+    def __repr__(self) -> str:
+        model = self.runtime.metadata.architecture
+        return f"Predictor({model.name}, {model.num_classes} classes, {self.runtime.engine})"
+
+    def _predict(self, image: Readable, keep_logits: bool) -> Prediction:
         inputs = self.prepare(image)
         found = self.finish(self.run(inputs), inputs.size)
         logits = found.logits if keep_logits else None
@@ -102,7 +123,7 @@ class Predictor:
         """Read an image and resize it for the network.
 
         Args:
-            image: (H, W, C) uint8 (RGB), a file, or a Pillow image.
+            image: A file, bytes, an open file, an array or a Pillow image.
             size: (height, width) of the network's input at scale 1, multiples of 32; None: the only
                 one that the engine takes, else by the resize rule.
 
@@ -149,11 +170,23 @@ class Predictor:
         """
         metadata = self.runtime.metadata
         channels = metadata.architecture.in_channels
+        scale = metadata.input.scale
         if isinstance(image, str | Path):
-            path = Path(image)
-            return read_image(path, channels=channels, scale=metadata.input.scale)
+            return read_image(Path(image), channels, scale)
+        if isinstance(image, bytes | bytearray | memoryview):
+            return decode_image(bytes(image), "image", channels, scale)
+        if hasattr(image, "read"):
+            return decode_image(
+                _content(image), str(getattr(image, "name", "image")), channels, scale
+            )
         if isinstance(image, Image.Image):
             image = _from_pillow(image, channels)
+        if not isinstance(image, np.ndarray):
+            raise InputError(
+                f"image: got {type(image).__name__}, expected a path, bytes, an open file, an "
+                "array, a Pillow image, or a list of them"
+            )
+        image = _with_channels(image, channels)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
             raise InputError(
                 f"image: got an array {image.shape} {image.dtype}, "
@@ -162,6 +195,24 @@ class Predictor:
         if 0 in image.shape:
             raise InputError(f"image: got an empty array {image.shape}")
         return image
+
+
+def _content(file: Any) -> bytes:
+    data = file.read()
+    if not isinstance(data, bytes):
+        raise InputError("image: got a file opened as text; open it with mode 'rb'")
+    return data
+
+
+def _with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Turn grey, or colours with alpha, into what the model takes; the rest stays as it is."""
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim == 3 and channels == 3 and image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
+    if image.ndim == 3 and channels == 3 and image.shape[2] == 4:
+        return np.ascontiguousarray(image[:, :, :3])
+    return image
 
 
 def _from_pillow(image: Image.Image, channels: int) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from topseg.core.geometry import ResizeRule
 from topseg.core.paths import ModelPath, anchor, override_anchored
 from topseg.core.ranges import Fraction, Natural, Positive
 from topseg.core.storage import exists, home, is_dir, is_file
+from topseg.core.yaml_reader import parse_yaml
 from topseg.data.config import DataConfig
 from topseg.data.transforms import AnyTransform
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
@@ -38,6 +40,7 @@ from topseg.losses import AnyLoss, CrossEntropy
 from topseg.models import find_variant
 from topseg.models.family import Family, Variant
 from topseg.recipe.distill import DistillConfig
+from topseg.recipe.packaged import RECIPES, find_recipe, start_folder
 from topseg.recipe.usual import usual_forms
 
 
@@ -269,23 +272,32 @@ def read_recipe(
     """Read a recipe, its bases and its overrides.
 
     Args:
-        path: A YAML file: a recipe, or a configuration of PaddleSeg, which is translated.
+        path: A YAML file (a recipe, or a configuration of PaddleSeg, which is translated), or the
+            name of a packaged recipe.
         overrides: ``a.b=c`` assignments. A relative path is relative to where it is written: in a
-            file to that file's folder (PaddleSeg's: to the current directory), in an override to
-            the current directory.
+            file to that file's folder (PaddleSeg's and a packaged recipe's: to the current
+            directory), in an override to the current directory.
         report: Told what PaddleSeg's configuration became, one line a part.
 
     Raises:
         InputError: Everything that is wrong, one line each.
     """
-    default = {"data": {"root": str(path.resolve().parent)}}  # as a root of "." would say
-    tree = merge(default, read_inherited(path, functools.partial(_anchor, report=report)))
+    path = find_recipe(path)
+    if not path.suffix and not path.exists():
+        known = did_you_mean(path.name, RECIPES)
+        raise InputError(f"{path}: no such file, and no packaged recipe of that name{known}")
+    default = {"data": {"root": str(start_folder(path))}}  # as a root of "." would say
+    own = read_inherited(path, functools.partial(_anchor, report=report), find_recipe)
+    tree = merge(default, own)
     given = [one.partition("=")[0] for one in overrides]
     tree, notes = usual_forms(_with_dataset(tree, overrides), path.name, given)
     if report is not None:
         for line in notes:
             report(f"{path.name}: {line}")
     return build(Recipe, tree, path.name)
+
+
+_DATA = ("data", "data.root")
 
 
 def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:
@@ -296,8 +308,9 @@ def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:
     """
     others = []
     for one in overrides:
-        key, _, value = one.partition("=")
-        given = Path(value).expanduser()
+        key, _, text = one.partition("=")
+        value = parse_yaml(text, f"override '{one}'", texts=True) if key in _DATA else None
+        given = Path(os.path.expanduser(value) if isinstance(value, str) else "")
         if key == "data" and exists(given):
             tree = {**tree, "data": _data_tree(given)}
         elif key == "data.root" and is_file(home(given) / "dataset.yaml"):
@@ -312,7 +325,7 @@ def _data_tree(path: Path) -> Tree:
     file = home(path) / "dataset.yaml" if is_dir(path) else path
     if is_dir(path) and not is_file(file):
         return {"root": str(path.resolve())}
-    tree = read_inherited(file, _anchor)
+    tree = read_inherited(file, _anchor, find_recipe)
     data = tree.get("data", tree)
     return {"root": str(file.resolve().parent), **data} if isinstance(data, dict) else {}
 
@@ -341,7 +354,7 @@ def read_data_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             return read_data_recipe(home(path) / "dataset.yaml", overrides)
         tree, name = {"root": str(path.resolve())}, str(path)
     else:
-        tree, name = read_inherited(path, _anchor), path.name
+        tree, name = read_inherited(path, _anchor, find_recipe), path.name
         if "data" in tree:
             return read_recipe(path, [f"data.{item}" for item in overrides])
         tree = {"root": str(path.resolve().parent)} | tree
@@ -356,7 +369,7 @@ def _anchor(tree: Tree, path: Path, report: Callable[[str], None] | None = None)
             for line in notes:
                 report(f"{path.name}: {line}")
         return anchor(Recipe, tree, Path.cwd())
-    return anchor(DataConfig, anchor(Recipe, tree, path.parent), path.parent)
+    return anchor(DataConfig, anchor(Recipe, tree, start_folder(path)), start_folder(path))
 
 
 def num_classes_of(recipe: Recipe, data_classes: int) -> int:

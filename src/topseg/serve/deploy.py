@@ -19,7 +19,7 @@ from topseg.core.config import to_tree
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.files import atomic_path, write_text
 from topseg.core.geometry import STRIDE
-from topseg.export.formats import FORMATS
+from topseg.exporting.formats import FORMATS
 from topseg.serve.protocol import INPUT, VERSION
 
 BACKENDS: Final = {one.name: one.triton for one in FORMATS.values() if one.triton}

@@ -100,7 +100,7 @@ def find_jobs(
 
 def _expand(given: Path, out: Path) -> Iterator[Job]:
     """Turn one input into the images it stands for."""
-    if str(given) in ("-", "/dev/stdin"):
+    if str(given) == "-":
         yield from _listed(sys.stdin.buffer, "", "standard input")
     elif given.is_dir():
         # Yesterday's masks are not today's images.
