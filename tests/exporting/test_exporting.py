@@ -12,7 +12,7 @@ from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.bundle.metadata import Graph, Metadata
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
-from topseg.exporting import exporting
+from topseg.exporting import run as exporting
 from topseg.exporting.formats import Format
 from topseg.exporting.graphs.source import Source
 from topseg.exporting.proving import proof_sizes
