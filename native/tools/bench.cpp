@@ -2,7 +2,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
+#include <memory>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/resource.h>
@@ -36,9 +36,11 @@ std::string timing_json(const Times& times) {
 }
 
 std::string processor() {
-    std::ifstream file("/proc/cpuinfo");
-    for (std::string line; std::getline(file, line);)
-        if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/cpuinfo", "r"),
+                                                               std::fclose);
+    char line[256], name[256];
+    while (file && std::fgets(line, sizeof line, file.get()))
+        if (std::sscanf(line, "model name : %255[^\n]", name) == 1) return name;
     return "unknown processor";
 }
 

@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <memory>
 #include <system_error>
 
 namespace topseg_cli {
@@ -274,6 +274,12 @@ Image decode_png(const Bytes& file, const std::string& name, int channels) {
     return turned(std::move(image), orientation);
 }
 
+using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+
+File open_file(const std::filesystem::path& path, const char* mode) {
+    return {std::fopen(path.string().c_str(), mode), std::fclose};
+}
+
 void write_png_bytes(png_structp png, png_bytep data, std::size_t count) {
     auto* out = static_cast<Bytes*>(png_get_io_ptr(png));
     out->insert(out->end(), data, data + count);
@@ -287,12 +293,12 @@ Bytes read_file(const std::filesystem::path& path) {
     if (!std::filesystem::exists(status)) throw InputError(path.string() + ": no such file");
     if (!std::filesystem::is_regular_file(status))
         throw InputError(path.string() + ": not a regular file");
-    std::ifstream stream(path, std::ios::binary | std::ios::ate);
-    if (!stream) throw InputError(path.string() + ": cannot be read");
-    Bytes bytes(std::size_t(stream.tellg()));
-    stream.seekg(0);
-    stream.read(reinterpret_cast<char*>(bytes.data()), std::streamsize(bytes.size()));
-    if (!stream) throw InputError(path.string() + ": cannot be read");
+    const std::uintmax_t size = std::filesystem::file_size(path, error);
+    const File file = open_file(path, "rb");
+    if (error || !file) throw InputError(path.string() + ": cannot be read");
+    Bytes bytes(size);
+    if (std::fread(bytes.data(), 1, size, file.get()) != size)
+        throw InputError(path.string() + ": cannot be read");
     if (bytes.empty()) throw InputError(path.string() + ": the file is empty; get it again");
     return bytes;
 }
@@ -302,10 +308,9 @@ void write_file(const std::filesystem::path& path, const void* data, std::size_t
     if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
     const auto temporary = path.parent_path() / (".topseg-" + std::to_string(getpid()) + ".part");
     {
-        std::ofstream stream(temporary, std::ios::binary);
-        stream.write(static_cast<const char*>(data), std::streamsize(size));
-        stream.flush();
-        if (!stream) error = std::make_error_code(std::errc::io_error);
+        const File file = open_file(temporary, "wb");
+        if (!file || std::fwrite(data, 1, size, file.get()) != size || std::fflush(file.get()))
+            error = std::make_error_code(std::errc::io_error);
     }
     if (!error) std::filesystem::rename(temporary, path, error);
     if (!error) return;

@@ -7,6 +7,7 @@
 // was forked makes new ones: threads do not survive a fork.
 #pragma once
 
+#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -119,14 +120,17 @@ private:
 
 #ifndef __wasm__
     static std::string read(const std::string& path, std::size_t limit) {
-        std::ifstream file(path, std::ios::binary | std::ios::ate);
-        const std::streamoff size = file ? std::streamoff(file.tellg()) : -1;
+        // Streams of the standard library would add half a megabyte to a static program.
+        const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                                   std::fclose);
+        const bool open = file && !std::fseek(file.get(), 0, SEEK_END);
+        const long size = open ? std::ftell(file.get()) : -1;
         if (size < 0) raise<BundleError>(path + ": no such file, or it cannot be read");
         if (std::size_t(size) > limit) raise<BundleError>(path + ": too large for a bundle");
         std::string bytes(std::size_t(size), '\0');
-        file.seekg(0);
-        file.read(bytes.data(), size);
-        if (!file) raise<BundleError>(path + ": cannot be read");
+        std::rewind(file.get());
+        if (std::fread(bytes.data(), 1, bytes.size(), file.get()) != bytes.size())
+            raise<BundleError>(path + ": cannot be read");
         return bytes;
     }
 #endif
