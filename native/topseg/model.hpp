@@ -7,7 +7,6 @@
 // was forked makes new ones: threads do not survive a fork.
 #pragma once
 
-#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,7 +17,7 @@
 #include <unistd.h>
 #endif
 #ifndef __wasm__
-#include <fstream>
+#include <cstdio>
 #endif
 
 #include "topseg/network.hpp"
