@@ -3,9 +3,11 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <thread>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #endif
 
 #include "commands.hpp"
@@ -35,13 +37,29 @@ std::string timing_json(const Times& times) {
     return text;
 }
 
-std::string processor() {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/cpuinfo", "r"),
-                                                               std::fclose);
-    char line[256], name[256];
+// The first line of a file that a scan's pattern finds something in; empty where there is none.
+std::string find_line(const char* path, const char* pattern) {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path, "r"), std::fclose);
+    char line[256], found[256];
     while (file && std::fgets(line, sizeof line, file.get()))
-        if (std::sscanf(line, "model name : %255[^\n]", name) == 1) return name;
-    return "unknown processor";
+        if (std::sscanf(line, pattern, found) == 1) return found;
+    return "";
+}
+
+// Processor (or board, or at least the architecture), cores, system and version.
+std::string machine() {
+    std::string name = find_line("/proc/cpuinfo", "model name : %255[^\n]");
+    if (name.empty()) name = find_line("/sys/firmware/devicetree/base/model", "%255[^\n]");
+    std::string system = "unknown system";
+#if defined(__unix__) || defined(__APPLE__)
+    utsname found{};
+    if (uname(&found) == 0) {
+        if (name.empty()) name = found.machine;
+        system = found.sysname;
+    }
+#endif
+    return name + ", " + std::to_string(std::thread::hardware_concurrency()) + " cores, " + system +
+           ", topseg-cli " + topseg_version();
 }
 
 long peak_memory() {
@@ -109,10 +127,11 @@ int bench(const Arguments& arguments) {
                 quantile(total, 0.9), double(peak_memory()) / 1048576);
     const std::string target = arguments.text("--json-file", "");
     if (target.empty()) return 0;
-    std::string json = "{\"machine\": " + quoted(processor()) +
-                       ", \"measurements\": [{\"runtime\": \"topseg-cli\", \"version\": " +
-                       quoted(std::string("topseg-cli ") + topseg_version()) +
-                       ", \"threads\": " + std::to_string(arguments.number("--threads", 1));
+    const int threads = arguments.number("--threads", 1);
+    std::string json = "{\"measurements\": [{\"machine\": " + quoted(machine()) +
+                       ", \"runtime\": \"topseg-cli\", \"version\": " +
+                       quoted(std::string("topseg-cli ") + topseg_version()) + ", \"threads\": " +
+                       std::to_string(threads ? threads : int(std::thread::hardware_concurrency()));
     char text[200];
     std::error_code error;
     const auto bytes = std::filesystem::file_size(

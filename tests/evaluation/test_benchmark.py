@@ -9,7 +9,15 @@ import pytest
 
 from topseg.bundle.bundle import Bundle
 from topseg.cli import main
-from topseg.evaluation.benchmark import STAGES, Timing, bench, draw_photo, save
+from topseg.core.errors import InputError
+from topseg.evaluation.benchmark import (
+    STAGES,
+    Timing,
+    bench,
+    draw_photo,
+    read_measurements,
+    save,
+)
 from topseg.media.images import read_size
 
 
@@ -46,6 +54,39 @@ def test_every_stage_of_every_configuration(exported: Bundle, tmp_path: Path) ->
     assert tree["measurements"][0]["stages"]["network"]["median"] > 0
     assert "| **image to mask** |" in (tmp_path / "out" / "bench.md").read_text()
     assert ET.parse(tmp_path / "out" / "bench.svg").getroot().tag.endswith("svg")
+
+
+def test_wrong_file_of_measurements_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timing = {"minimum": 1.0, "median": 1.0, "p90": 1.0, "p99": 1.0}
+    good = {
+        "machine": "a phone",
+        "runtime": "topseg-cli",
+        "version": "topseg-cli 0.1.0",
+        "threads": 1,
+        "size": [64, 64],
+        "image_size": [96, 96],
+        "repeats": 10,
+        "stages": dict.fromkeys(STAGES, timing),
+        "total": timing,
+        "model_bytes": 1,
+        "memory_bytes": 1,
+    }
+    file = tmp_path / "phone.json"
+    file.write_text(json.dumps({"measurements": [good]}))
+    assert [one.machine for one in read_measurements(file)] == ["a phone"]
+    for change, problem in (
+        ({"stages": {"network": timing}}, "expected the stages decode, resize"),
+        ({"threads": "many"}, "measurements.0.threads: got 'many'"),
+        ({"extra": 1}, "measurements.0.extra: unknown key"),
+    ):
+        file.write_text(json.dumps({"measurements": [good | change]}))
+        assert main(["bench", "topformer-tiny-camvid", "--import", str(file)]) == 2
+        assert problem in capsys.readouterr().err
+    file.write_text("[]")
+    with pytest.raises(InputError, match="got a list, expected a mapping"):
+        read_measurements(file)
 
 
 def test_missing_graph_is_said(trained: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

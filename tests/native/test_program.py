@@ -19,6 +19,7 @@ from builds import NATIVE, Build  # noqa: E402
 
 from topseg.bundle.bundle import Bundle, read_bundle, write_metadata  # noqa: E402
 from topseg.bundle.metadata import WEIGHTS, Architecture, InputConfig, Metadata  # noqa: E402
+from topseg.cli import main  # noqa: E402
 from topseg.core.geometry import ResizeRule  # noqa: E402
 from topseg.core.labels import default_palette  # noqa: E402
 from topseg.inference.predictor import Predictor  # noqa: E402
@@ -118,6 +119,28 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     shutil.copytree(SHIPPED, folder)
     rule = ResizeRule(short_side=None, multiple=32)
     return write_metadata(folder, replace(read_bundle(SHIPPED).metadata, resize=rule, graphs={}))
+
+
+def test_bench_of_the_program_stands_in_one_table(
+    static: Build, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, measured = NATIVE / "tests" / "street.png", tmp_path / "phone.json"
+    words = ["bench", bundle.folder, photo, "--seconds", "0", "--json-file", measured]
+    static.run("topseg-cli", *words)
+    tree = json.loads(measured.read_text())
+    tree["measurements"][0]["machine"] = "a phone"
+    measured.write_text(json.dumps(tree))
+    words = ["bench", bundle.folder, "--image", photo, "--runtimes", "native", "--seconds", "0"]
+    words += ["--size", "64x64", "--import", measured, "--out", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    printed = capsys.readouterr().out
+    assert "2. a phone\n" in printed
+    assert "| 2 | topseg-cli " in printed
+    here, there = json.loads((tmp_path / "out" / "bench.json").read_text())["measurements"]
+    assert list(here) == list(there)
+    assert (here["runtime"], there["runtime"]) == ("native", "topseg-cli")
+    assert there["repeats"] == 10
+    assert there["total"]["minimum"] >= sum(t["minimum"] for t in there["stages"].values())
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
 from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
 from topseg.core.errors import InputError
 from topseg.core.storage import exists
@@ -174,6 +176,7 @@ def bench(
     size: Annotated[tuple[str, ...], MANY] = ("512x512",),
     threads: Annotated[tuple[int, ...], MANY] = (1,),
     seconds: float = 5.0,
+    imports: Annotated[tuple[Path, ...], MANY, Parameter(name="--import")] = (),
     out: Path | None = None,
 ) -> int:
     """Measure the time from an image file to its mask, stage by stage, on each engine.
@@ -187,21 +190,30 @@ def bench(
         size: Height x width of the network's input, such as 512x512 512x704.
         threads: CPU threads, such as 1 2.
         seconds: How long to repeat each measurement.
+        imports: Files of measurements on other machines, such as a phone's, which are put into
+            the same table: JSON of ``topseg-cli bench --json-file`` or a bench.json.
         out: Folder for bench.json, bench.md and bench.svg.
     """
     import tempfile
 
     from topseg.core.geometry import parse_size
-    from topseg.evaluation.benchmark import bench, draw_photo, markdown, save
+    from topseg.evaluation.benchmark import (
+        bench,
+        draw_photo,
+        markdown,
+        read_measurements,
+        save,
+    )
     from topseg.inference.hub import open_model
 
+    elsewhere = [one for path in imports for one in read_measurements(path)]
     bundle, sizes = open_model(model), [parse_size(text) for text in size]
     with tempfile.TemporaryDirectory() as folder:
         photo = image or draw_photo(Path(folder) / "scene.jpg")
         found = bench(
             bundle, photo, runtimes=runtimes, sizes=sizes, threads=threads, seconds=seconds
         )
-    say(markdown(found))
+    say(markdown([*found, *elsewhere]))
     if out is not None:
-        save(found, out)
+        save([*found, *elsewhere], out)
     return 2 if set(runtimes) - {one.runtime for one in found} else 0

@@ -13,17 +13,20 @@ import multiprocessing
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
 
 from topseg.bundle.bundle import Bundle, graph_bytes
+from topseg.core.config import STRICT, build
 from topseg.core.errors import InputError
-from topseg.core.files import write_bytes, write_json, write_text
+from topseg.core.files import read_json, write_bytes, write_json, write_text
 from topseg.core.geometry import Size
 from topseg.inference.predictor import Predictor
 from topseg.media.drawing import mask_png, picture_jpeg
@@ -35,7 +38,7 @@ WARM_UP = 3
 _COLORS = ("#9aa5b1", "#c9b458", "#3d6fb6", "#d1495b", "#6a994e")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Timing:
     """Wall-clock times of one stage in milliseconds."""
 
@@ -51,10 +54,12 @@ class Timing:
         return cls(float(ms.min()), *(float(q) for q in np.percentile(ms, (50, 90, 99))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Measurement:
-    """One engine with one number of threads at one network size."""
+    """One engine with one number of threads at one network size, on one machine."""
 
+    machine: str
+    """Processor, cores and versions; see :func:`describe_machine`."""
     runtime: str
     version: str
     threads: int
@@ -70,6 +75,18 @@ class Measurement:
     model_bytes: int
     memory_bytes: int
     """Largest resident memory of the process."""
+
+    def __post_init__(self) -> None:
+        """Check that every stage is there."""
+        if set(self.stages) != set(STAGES):
+            raise ValueError(f"expected the stages {', '.join(STAGES)}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Measurements:
+    """What ``bench.json`` holds."""
+
+    measurements: tuple[Measurement, ...]
 
 
 def bench(
@@ -154,6 +171,7 @@ def measure(
     times = np.array(rows[WARM_UP:])  # (repeats, stages)
     graph = metadata.graphs.get(name)
     return Measurement(
+        machine=describe_machine(),
         runtime=name,
         version=find_engine(name).version,
         threads=threads,
@@ -169,29 +187,42 @@ def measure(
 
 def markdown(found: Sequence[Measurement]) -> str:
     """Return the measurements as a Markdown table: medians in ms, and the spread of the total."""
+    machines = list(dict.fromkeys(one.machine for one in found))
     head = ["engine", "threads", "network size", *STAGES, "**image to mask**", "p90", "p99"]
     head += ["memory", "model"]
-    lines = [f"Machine: {describe_machine()}.", ""]
+    if len(machines) == 1:
+        lines = [f"Machine: {machines[0]}.", ""]
+    else:
+        head.insert(0, "machine")
+        lines = [*(f"{i}. {machine}" for i, machine in enumerate(machines, 1)), ""]
     lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for one in found:
-        cells = [one.version, str(one.threads), f"{one.size[0]}x{one.size[1]}"]
+        cells = [str(1 + machines.index(one.machine))] if len(machines) > 1 else []
+        cells += [one.version, str(one.threads), f"{one.size[0]}x{one.size[1]}"]
         cells += [f"{one.stages[stage].median:.1f}" for stage in STAGES]
         cells += [f"**{one.total.median:.1f}**", f"{one.total.p90:.1f}", f"{one.total.p99:.1f}"]
         cells += [f"{one.memory_bytes / 2**20:.0f} MiB", f"{one.model_bytes / 1e6:.1f} MB"]
         lines.append(f"| {' | '.join(cells)} |")
-    image = found[0].image_size
-    lines += ["", f"Medians in ms; image and mask {image[0]}x{image[1]} (height x width)."]
+    images = dict.fromkeys(f"{one.image_size[0]}x{one.image_size[1]}" for one in found)
+    lines += ["", f"Medians in ms; image and mask {', '.join(images)} (height x width)."]
     return "\n".join(lines) + "\n"
 
 
-def to_tree(found: Sequence[Measurement]) -> dict[str, Any]:
-    """Return the measurements with the machine and its versions, ready for JSON."""
-    return {"machine": describe_machine(), "measurements": [asdict(one) for one in found]}
+def read_measurements(path: Path) -> tuple[Measurement, ...]:
+    """Read a ``bench.json``, or what ``topseg-cli bench --json-file`` wrote on another machine.
+
+    Raises:
+        InputError: There is no such file, or something in it is wrong or missing.
+    """
+    tree = read_json(path)
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: got a {type(tree).__name__}, expected a mapping")
+    return build(Measurements, tree, str(path)).measurements
 
 
 def save(found: Sequence[Measurement], folder: Path) -> None:
     """Write ``bench.json``, ``bench.md`` and ``bench.svg`` into a folder."""
-    write_json(folder / "bench.json", to_tree(found))
+    write_json(folder / "bench.json", asdict(Measurements(tuple(found))))
     write_text(folder / "bench.md", markdown(found))
     write_text(folder / "bench.svg", chart(found))
 
@@ -212,7 +243,7 @@ def chart(found: Sequence[Measurement]) -> str:
         parts.append(f'<text x="{place + 17}" y="19">{stage}</text>')
     for row, one in enumerate(found):
         y, x = line * (row + 1) + 8, float(left)
-        name = f"{one.runtime}, {one.size[0]}x{one.size[1]}, threads {one.threads}"
+        name = f"{escape(one.runtime)}, {one.size[0]}x{one.size[1]}, threads {one.threads}"
         parts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{name}</text>')
         for color, stage in zip(_COLORS, STAGES, strict=True):
             length = one.stages[stage].median / longest * width
