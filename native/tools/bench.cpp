@@ -2,11 +2,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 
-#if defined(__unix__) || defined(__APPLE__)
+#if defined(__APPLE__)
 #include <sys/resource.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
 #include <sys/utsname.h>
 #endif
 
@@ -67,12 +70,9 @@ long peak_memory() {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
     return usage.ru_maxrss;
-#elif defined(__unix__)
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_maxrss * 1024;
 #else
-    return 0;
+    // Not by getrusage: there the peak of the process that started this one counts as well.
+    return std::atol(find_line("/proc/self/status", "VmHWM: %255[0-9]").c_str()) * 1024;
 #endif
 }
 

@@ -37,6 +37,14 @@ def cmake(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=NATIVE, capture_output=True, text=True, timeout=1200)
 
 
+def compiler(variable: str) -> str:
+    """Return the compiler of C (``CC``) or C++ (``CXX``), or skip."""
+    found = os.environ.get(variable) or {"CC": "cc", "CXX": "c++"}[variable]
+    if shutil.which(found) is None:
+        pytest.skip(f"{found} is not installed")
+    return found
+
+
 @cache
 def make(preset: str) -> Build:
     """Configure and build a preset, or skip and name what is missing."""
@@ -45,8 +53,7 @@ def make(preset: str) -> Build:
     emulator: tuple[str, ...] = ()
     if preset == "aarch64" and platform.machine() != "aarch64":
         emulator = ("qemu-aarch64",)
-    compiler = "aarch64-linux-gnu-g++" if emulator else os.environ.get("CXX", "c++")
-    for tool in ("cmake", compiler, *emulator):
+    for tool in ("cmake", "aarch64-linux-gnu-g++" if emulator else compiler("CXX"), *emulator):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     configured = cmake("--preset", preset, "-DTOPSEG_WERROR=ON", "-DBUILD_SHARED_LIBS=OFF")
