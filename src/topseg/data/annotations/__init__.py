@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from topseg.core.errors import InputError, did_you_mean
-from topseg.data.annotations import coco, colors, labelme
+from topseg.data.annotations import cityscapes, coco, colors, labelme, panoptic
 from topseg.data.annotations.source import OVERLAPS, SourceFormat
 
 FORMATS: dict[str, SourceFormat] = {
-    module.FORMAT.name: module.FORMAT for module in (coco, labelme, colors)
+    module.FORMAT.name: module.FORMAT for module in (coco, panoptic, labelme, cityscapes, colors)
 }
 """Every format by its name."""
 

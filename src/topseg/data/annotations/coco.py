@@ -23,6 +23,7 @@ from topseg.data.annotations.files import (
     has_keys,
     read_schema,
     root_of,
+    some_files,
     split_of,
 )
 from topseg.data.annotations.rle import RunLengths, decode_counts
@@ -84,19 +85,16 @@ class CocoFile:
 
 def recognize(source: Path) -> bool:
     """Recognize a file, or a folder with files, of objects."""
-    return bool(_files(source))
+    return any(map(_has_objects, some_files(source, ".json")))
 
 
-def _files(source: Path) -> list[Path]:
-    """Return the files with objects; captions, boxes alone and panoptic ones are others."""
-    return [
-        path
-        for path in find_files(source, ".json")
-        if has_keys(path, "images", "categories")
-        and has_keys(path, "segmentation")
+def _has_objects(path: Path) -> bool:
+    """Tell files of objects from captions, keypoints and panoptic ones."""
+    return (
+        has_keys(path, "images", "categories", "segmentation")
         and not has_keys(path, "segments_info")
-        and not path.name.startswith("person_keypoints")
-    ]
+        and not has_keys(path, "keypoints", "num_keypoints")
+    )
 
 
 def open_source(source: Path, options: Options) -> Source:
@@ -106,7 +104,7 @@ def open_source(source: Path, options: Options) -> Source:
         InputError: A file is not as it should be, or two give one category two names.
     """
     root = root_of(source)
-    files = _files(source) or ([source] if source.is_file() else [])
+    files = [path for path in find_files(source, ".json") if path == source or _has_objects(path)]
     if not files:
         raise InputError(f"{source}: no COCO file (.json with images, annotations, categories)")
     images = Images(options.images or root)

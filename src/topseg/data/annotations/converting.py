@@ -79,6 +79,8 @@ def convert_data(
         raise InputError(f"{out}: lies in the source; choose a folder beside it")
     kind = find_format(source, format)
     opened = kind.open(source, options)
+    if not opened.items:
+        raise _nothing(source, opened.problems)
     matching = match_names(opened, classes, rename, rest, kind.rest)
     for line in _rules(source, kind, opened, matching):
         report(line)
@@ -97,10 +99,18 @@ def convert_data(
         work = functools.partial(_convert, out=out, kind=kind, matching=matching, copy=copy)
         summary = _run(work, opened, matching, record, workers or os.cpu_count() or 1, progress)
         if not summary.images:
-            raise InputError(f"{source}: no image could be converted\n{summary.text()}")
+            raise _nothing(source, summary.problems)
         write_dataset(out, matching.labels, record.done)
         record.finish()
     return summary
+
+
+def _nothing(source: Path, problems: Sequence[tuple[str, str]]) -> InputError:
+    """Return the error that no image is left, with the first reason."""
+    name, reason = problems[0] if problems else (str(source), "it names no images")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    where = "" if name in reason else f"{name}: "
+    return InputError(f"{source}: no image could be converted; {where}{reason}{more}")
 
 
 def _rules(source: Path, kind: SourceFormat, opened: Source, matching: Matching) -> Iterator[str]:

@@ -7,6 +7,7 @@ memory. No name in an annotation leads out of the folder that the user gave.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ LOOSE: Final = ConfigDict(extra="ignore", allow_inf_nan=False, coerce_numbers_to
 MAX_BYTES: Final = 2 << 30
 _HEAD: Final = 1 << 20
 _TAIL: Final = 1 << 18
+_SOME: Final = 20
 _SPLIT: Final = re.compile(r"(?<![a-z])(train|training|val|valid|validation|test)(?![a-z])")
 _SPLITS: Final = {"training": "train", "valid": "val", "validation": "val"}
 T = TypeVar("T")
@@ -83,6 +85,14 @@ def find_files(source: Path, suffix: str) -> list[Path]:
     return sorted(path for path in walk(source, _stop) if path.suffix.lower() == suffix)
 
 
+def some_files(source: Path, suffix: str) -> list[Path]:
+    """Find some annotation files of a source: enough to recognize it."""
+    if not source.is_dir():
+        return find_files(source, suffix)
+    files = (path for path in walk(source, _stop) if path.suffix.lower() == suffix)
+    return list(itertools.islice(files, _SOME))
+
+
 def _stop(problem: str) -> None:
     raise InputError(f"{problem}; make it readable, or move it away")
 
@@ -136,6 +146,10 @@ class Images:
     def name(self, image: Path) -> str:
         """Return an image's path relative to the root."""
         return image.relative_to(self.root).as_posix()
+
+    def has(self, name: str) -> bool:
+        """Return whether there are images of a file's name."""
+        return name in self._by_name
 
     def find(self, name: str, near: Path) -> Path:
         """Find an image.

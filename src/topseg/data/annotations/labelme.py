@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.data.annotations.bitmaps import decode_bitmap
+from topseg.data.annotations.each import read_each
 from topseg.data.annotations.files import (
     LOOSE,
     Images,
@@ -26,10 +28,10 @@ from topseg.data.annotations.files import (
     has_keys,
     read_schema,
     root_of,
-    split_of,
+    some_files,
 )
 from topseg.data.annotations.shapes import Bitmap, Outline, Shape, ShapeError
-from topseg.data.annotations.source import Content, Item, Options, Region, Source, SourceFormat
+from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
 
 
 @dataclass(frozen=True, config=LOOSE)
@@ -54,7 +56,7 @@ class LabelmeFile:
 
 def recognize(source: Path) -> bool:
     """Recognize a file, or a folder with files, of shapes."""
-    return any(has_keys(path, "shapes", "imagePath") for path in find_files(source, ".json"))
+    return any(has_keys(path, "shapes", "imagePath") for path in some_files(source, ".json"))
 
 
 def open_source(source: Path, options: Options) -> Source:
@@ -69,34 +71,14 @@ def open_source(source: Path, options: Options) -> Source:
         raise InputError(f"{source}: no LabelMe files (.json with shapes and imagePath)")
     root = root_of(source)
     images = Images(options.images or root)
-    names: set[str] = set()
-    items: dict[str, Item] = {}
-    problems = []
-    for done, path in enumerate(files, 1):
-        options.progress(done, len(files))
-        try:
-            content = read_schema(path, LabelmeFile)
-            image = _image_of(path, content, images)
-        except InputError as error:
-            problems.append((str(path), str(error)))
-            continue
-        names |= {shape.label for shape in content.shapes}
-        name = images.name(image)
-        if name in items:
-            problems.append((str(path), f"{name} has labels in another file already"))
-            continue
 
-        def read_content(size: Size, path: Path = path) -> Content:
-            return _content(path, size, numbers)
+    def look(path: Path) -> tuple[Path, set[str]]:
+        content = read_schema(path, LabelmeFile)
+        return _image_of(path, content, images), {shape.label for shape in content.shapes}
 
-        items[name] = Item(image, name, split_of(path, root), read_content, (path,))
-    numbers = {name: number for number, name in enumerate(sorted(names))}
-    return Source(
-        tuple(numbers),
-        tuple(items.values()),
-        problems=tuple(problems),
-        ignored=frozenset({"__ignore__"}),
-    )
+    found = read_each(files, root, images, options, look, _content)
+    ignored = frozenset({"__ignore__"})
+    return Source(found.names, found.items, problems=found.problems, ignored=ignored)
 
 
 def _image_of(path: Path, content: LabelmeFile, images: Images) -> Path:
@@ -108,7 +90,7 @@ def _image_of(path: Path, content: LabelmeFile, images: Images) -> Path:
         return images.find(f"{path.stem}{suffix}", path)
 
 
-def _content(path: Path, size: Size, numbers: dict[str, int]) -> Content:
+def _content(path: Path, size: Size, numbers: Mapping[str, int]) -> Content:
     content = read_schema(path, LabelmeFile)
     made_for = content.imageHeight or size[0], content.imageWidth or size[1]
     regions: list[Region] = []
@@ -118,8 +100,6 @@ def _content(path: Path, size: Size, numbers: dict[str, int]) -> Content:
             regions.append(Region(numbers[shape.label], _shape(shape)))
         except ShapeError as error:
             left_out[str(error)] += 1
-        except KeyError:
-            raise InputError(f"{path}: changed while it was read; convert again") from None
     return Content(made_for, tuple(regions), left_out=left_out)
 
 
@@ -152,7 +132,7 @@ FORMAT: Final = SourceFormat(
     name="labelme",
     title="LabelMe",
     files="a `.json` for each image, beside it or elsewhere",
-    fill="outline",
+    fill="Pillow",
     overlap="order",
     notes="`__ignore__` is no class; points and lines are left out",
     recognize=recognize,

@@ -1,8 +1,8 @@
 """Shapes: what a region covers, pixel for pixel as the tool that it comes from would paint it.
 
-Two rules of filling polygons are in use. COCO's (``fill_ring``) covers the pixels whose centres lie
-inside, found on a grid five times as fine: https://github.com/cocodataset/cocoapi, rleFrPoly. The
-drawing programs' (``Outline``) covers the outline as well; Pillow draws it.
+Three rules of filling polygons are in use. COCO's (``fill_ring``) covers the pixels whose centres
+lie inside, found on a grid five times as fine: https://github.com/cocodataset/cocoapi, rleFrPoly.
+Pillow's (``Outline``) and OpenCV's (``Filled``) cover the outline as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
+import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
@@ -157,10 +158,12 @@ class Outline:
         points: (N, 2) corners: of a rectangle two opposite ones, of a circle its centre and a point
             on it.
         kind: What they are.
+        edge: Whether a polygon's outline is drawn once more as lines, which reach a little further.
     """
 
     points: Points
     kind: Literal["polygon", "rectangle", "circle"] = "polygon"
+    edge: bool = True
 
     def cover(self, size: Size) -> Patch:
         """Return the covered pixels."""
@@ -174,8 +177,30 @@ class Outline:
             radius = math.hypot(x2 - x, y2 - y)
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
         else:
-            pen.polygon([(x, y) for x, y in self.points.tolist()], fill=1, outline=1)
+            corners = [(x, y) for x, y in self.points.tolist()]
+            pen.polygon(corners, fill=1, outline=1 if self.edge else None)
         return crop(np.asarray(image, np.bool_))
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """A polygon with its outline, as OpenCV fills it, without the same of its holes.
+
+    Attributes:
+        ring: (N, 2) corners; their fractions are dropped.
+        holes: Rings that are cut out.
+    """
+
+    ring: Points
+    holes: tuple[Points, ...] = ()
+
+    def cover(self, size: Size) -> Patch:
+        """Return the covered pixels."""
+        canvas = np.zeros(size, np.uint8)
+        for ring, value in ((self.ring, 1), *((hole, 0) for hole in self.holes)):
+            _check_corners(ring, size, least=3)
+            cv2.fillPoly(canvas, [ring.astype(np.int32)], value)
+        return crop(canvas.astype(np.bool_))
 
 
 @dataclass(frozen=True, eq=False)
