@@ -78,7 +78,7 @@ def test_usual_places(labels: Labels, image: str, mask: str) -> None:
     labels.text("palette.txt", PALETTE)
     labels.picture(image, SIZE)
     labels.mask(mask, painted(SKY, ROAD, ROAD))
-    summary = labels.convert()
+    summary = labels.convert(format="colors")
     assert not summary.problems
     name = image.rpartition(".")[0]
     assert labels.read(f"{name}.png")[::4, 0].tolist() == [1, 0, 0]

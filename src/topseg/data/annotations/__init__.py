@@ -5,11 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from topseg.core.errors import InputError, did_you_mean
-from topseg.data.annotations import cityscapes, coco, colors, labelme, panoptic
+from topseg.data.annotations import (
+    binary,
+    cityscapes,
+    classfiles,
+    coco,
+    colors,
+    cvat,
+    labelme,
+    labelstudio,
+    matlab,
+    panoptic,
+    supervisely,
+    voc,
+    yolo,
+)
 from topseg.data.annotations.source import OVERLAPS, SourceFormat
 
 FORMATS: dict[str, SourceFormat] = {
-    module.FORMAT.name: module.FORMAT for module in (coco, panoptic, labelme, cityscapes, colors)
+    module.FORMAT.name: module.FORMAT
+    for module in (
+        coco,
+        panoptic,
+        labelme,
+        cvat,
+        labelstudio,
+        supervisely,
+        yolo,
+        cityscapes,
+        voc,
+        colors,
+        binary,
+        classfiles,
+        matlab,
+    )
 }
 """Every format by its name."""
 

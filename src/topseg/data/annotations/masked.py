@@ -52,6 +52,68 @@ class Masked:
     split: str
 
 
+@dataclass(frozen=True)
+class Matched:
+    """Images and files of labels, by name.
+
+    Attributes:
+        pairs: An image and its file.
+        images: Images without a file.
+        masks: Files without an image.
+    """
+
+    pairs: tuple[tuple[Path, Path], ...]
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+
+
+def match_files(source: Path, images: Path | None, suffixes: Iterable[str]) -> Matched:
+    """Match images and files of labels by name.
+
+    Args:
+        source: Folder of both, or of the labels.
+        images: Folder of the images, where it is another one.
+        suffixes: Of files of labels.
+
+    Raises:
+        InputError: There are no images.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source}: expected a folder of images and labels")
+    wanted = frozenset(suffixes)
+    files = image_files(source, SUFFIXES | wanted)
+    masks = [path for path in files if path.suffix.lower() in wanted]
+    if images is None:
+        known = frozenset(files)
+        masks = [path for path in masks if _is_mask(path, source, known)]
+        left = set(masks)
+        pictures = [path for path in files if path not in left and path.suffix.lower() in SUFFIXES]
+    else:
+        pictures = image_files(images)
+    if not pictures:
+        raise InputError(f"{images or source}: no images; name their folder by --images")
+    root = images or source
+    by_key: dict[tuple[str, ...], Path] = {}
+    by_stem: dict[str, list[Path]] = {}
+    for mask in masks:
+        by_key.setdefault(_key(mask, source), mask)
+        by_stem.setdefault(_key(mask, source)[-1], []).append(mask)
+    stems = Counter(_key(picture, root)[-1] for picture in pictures)
+    found: dict[Path, Path | None] = {}
+    for image in pictures:
+        key = _key(image, root)
+        alone = by_stem.get(key[-1], [])
+        other = alone[0] if len(alone) == stems[key[-1]] == 1 else None
+        found[image] = by_key.get(key, other)
+    pairs = tuple((image, mask) for image, mask in found.items() if mask is not None)
+    taken = {mask for _, mask in pairs}
+    return Matched(
+        pairs,
+        tuple(image for image, mask in found.items() if mask is None),
+        tuple(mask for mask in masks if mask not in taken),
+    )
+
+
 def find_masked(
     source: Path, images: Path | None = None, suffixes: Iterable[str] = SUFFIXES
 ) -> tuple[list[Masked], list[tuple[str, str]]]:
@@ -68,44 +130,19 @@ def find_masked(
     Raises:
         InputError: There are no pairs.
     """
-    if not source.is_dir():
-        raise InputError(f"{source}: expected a folder of images and masks")
-    wanted = frozenset(suffixes)
-    files = _files(source, SUFFIXES | wanted)
-    if images is None:
-        known = frozenset(files)
-        masks = [path for path in files if path.suffix.lower() in wanted]
-        masks = [path for path in masks if _is_mask(path, source, known)]
-        left = set(masks)
-        pictures = [path for path in files if path not in left and path.suffix.lower() in SUFFIXES]
-    else:
-        masks = [path for path in files if path.suffix.lower() in wanted]
-        pictures = _files(images, SUFFIXES)
-    root = images or source
-    by_key: dict[tuple[str, ...], Path] = {}
-    by_stem: dict[str, list[Path]] = {}
-    for mask in masks:
-        by_key.setdefault(_key(mask, source), mask)
-        by_stem.setdefault(_key(mask, source)[-1], []).append(mask)
-    stems = Counter(_key(picture, root)[-1] for picture in pictures)
-    pairs, problems, taken = [], [], set()
-    for image in pictures:
-        key = _key(image, root)
-        alone = by_stem.get(key[-1], [])
-        found = by_key.get(key) or (alone[0] if len(alone) == stems[key[-1]] == 1 else None)
-        name = image.relative_to(root).as_posix()
-        if found is None:
-            problems.append((str(image), "an image without a mask"))
-            continue
-        taken.add(found)
-        pairs.append(Masked(image, found, name, split_of(image, root)))
-    if not pairs:
+    found, root = match_files(source, images, suffixes), images or source
+    if not found.pairs:
         raise InputError(
-            f"{source}: no image and mask of one name ({len(pictures)} images, {len(masks)} "
-            "masks); expected folders such as images/ and masks/, or --images FOLDER"
+            f"{source}: no image and mask of one name ({len(found.images)} images, "
+            f"{len(found.masks)} masks); expected folders such as images/ and masks/, or "
+            "--images FOLDER"
         )
-    problems += [(str(mask), "a mask without an image") for mask in masks if mask not in taken]
-    return pairs, problems
+    pairs = [
+        Masked(image, mask, image.relative_to(root).as_posix(), split_of(image, root))
+        for image, mask in found.pairs
+    ]
+    problems = [(str(image), "an image without a mask") for image in found.images]
+    return pairs, problems + [(str(mask), "a mask without an image") for mask in found.masks]
 
 
 def mask_item(pair: Masked, read: Callable[[Path], tuple[NDArray[Any], Mapping[str, int]]]) -> Item:
@@ -123,7 +160,13 @@ def mask_item(pair: Masked, read: Callable[[Path], tuple[NDArray[Any], Mapping[s
     return Item(pair.image, pair.name, pair.split, read_content, (pair.mask,))
 
 
-def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+def image_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
+    """Find the files of a folder with some suffixes, sorted.
+
+    Raises:
+        InputError: There is no such folder, or a part of it cannot be read.
+    """
+
     def stop(problem: str) -> None:
         raise InputError(f"{problem}; make it readable, or move it away")
 
@@ -132,10 +175,22 @@ def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     return sorted(path for path in walk(folder, stop) if path.suffix.lower() in suffixes)
 
 
-def _is_mask(path: Path, root: Path, files: frozenset[Path]) -> bool:
-    """Tell a mask by a word in its folders, by its ending, or as the PNG beside a JPEG."""
+def in_mask_folder(path: Path, root: Path) -> bool:
+    """Return whether a folder that a file lies in is called after masks."""
     parts = path.relative_to(root).parts[:-1]
-    if any((found := _WORD.search(part.lower())) and found[1] for part in parts):
+    return any((found := _WORD.search(part.lower())) and found[1] for part in parts)
+
+
+def is_mask_word(name: str) -> bool:
+    """Return whether a folder's name is a word for masks alone."""
+    return re.fullmatch(_MASKS, name.lower()) is not None
+
+
+def _is_mask(path: Path, root: Path, files: frozenset[Path]) -> bool:
+    """Tell a mask by its suffix, a word in its folders, its ending, or as a PNG beside a JPEG."""
+    if path.suffix.lower() not in SUFFIXES:
+        return True
+    if in_mask_folder(path, root):
         return True
     bare = _ENDING.sub("", path.stem)
     if bare != path.stem:
