@@ -4,14 +4,15 @@ import numpy as np
 import PIL.Image
 from labelled import Labels
 
-from topseg.core.labels import default_palette
+from topseg.core.labels import standard_set
 
 SIZE = (8, 12)
 
 
 def test_palette_pictures_and_colors_are_the_same(labels: Labels) -> None:
     """VOC's own colours, by its rule: black is the background, the pale border no class."""
-    palette = [(0, 0, 0), *default_palette(20)]
+    palette = standard_set("voc")[0].palette
+    assert palette[:3] == ((0, 0, 0), (128, 0, 0), (0, 128, 0))
     numbers = np.repeat(np.array([0, 5, 20, 255], np.uint8), 2 * SIZE[1]).reshape(SIZE)
     colors = np.zeros((256, 3), np.uint8)
     colors[:21], colors[255] = palette, (224, 224, 192)
