@@ -16,13 +16,13 @@ from topseg.core.errors import InputError
 SIZE = (40, 60)
 
 
-def encoded(bits: Any) -> str:
+def encoded(bits: Any, pack: Any = zlib.compress) -> str:
     """A picture of two colours, the second opaque, packed."""
     picture = PIL.Image.fromarray(bits.astype(np.uint8), "P")
     picture.putpalette([0, 0, 0, 255, 255, 255])
     file = io.BytesIO()
     picture.save(file, "PNG", transparency=0)
-    return base64.b64encode(zlib.compress(file.getvalue())).decode()
+    return base64.b64encode(pack(file.getvalue())).decode()
 
 
 def write(labels: Labels, *objects: dict[str, Any], name: str = "a.jpg") -> None:
@@ -47,6 +47,7 @@ def test_polygons_with_holes_and_bitmaps(labels: Labels) -> None:
         labels,
         region("polygon", "road", points={"exterior": outer, "interior": holes}),
         region("bitmap", "car", bitmap={"data": encoded(bits), "origin": [50, 30]}),
+        region("bitmap", "car", bitmap={"data": encoded(bits, bytes), "origin": [-5, -6]}),
         region("rectangle", "car", points={"exterior": [[1, 1], [5, 5]], "interior": []}),
     )
     summary = labels.convert()
@@ -55,6 +56,7 @@ def test_polygons_with_holes_and_bitmaps(labels: Labels) -> None:
     cv2.fillPoly(own, [np.array(hole, np.int32) for hole in holes], 0)
     expected = own * 2
     expected[30:, 50:][bits[:10, :10]] = 1
+    expected[:6, :10][bits[6:, 5:]] = 1
     assert labels.classes == ["background", "car", "road"]
     np.testing.assert_array_equal(labels.read("ds/img/a.png"), expected)
     assert summary.left_out == {"a rectangle, which has no outline": 1}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from topseg import __version__
 from topseg.core import locks
 from topseg.core.errors import InputError
-from topseg.core.files import atomic_path
+from topseg.core.files import atomic_path, write_bytes
 from topseg.core.geometry import Size
 from topseg.data.annotations import find_format
 from topseg.data.annotations.bitmaps import MAX_PIXELS
@@ -30,7 +30,8 @@ from topseg.data.annotations.names import Matching, match_names
 from topseg.data.annotations.record import Done, Record
 from topseg.data.annotations.source import OVERLAPS, Item, Options, Source, SourceFormat, paint
 from topseg.data.annotations.summary import Summary
-from topseg.data.annotations.writing import list_line, write_dataset, write_mask
+from topseg.data.annotations.writing import list_line, write_dataset
+from topseg.media.drawing import mask_png
 from topseg.media.images import read_orientation, read_size
 from topseg.media.tiff import upright
 
@@ -194,7 +195,7 @@ def _convert(
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"{item.image}: more than {MAX_PIXELS:,} pixels; cut it into tiles")
     mask, left_out = _mask(item, size, kind, matching)
-    write_mask(mask_file, mask, matching.labels)
+    write_bytes(mask_file, mask_png(mask.astype(matching.labels.dtype), matching.labels))
     if copy:
         with atomic_path(image) as temporary:
             shutil.copyfile(item.image, temporary)
@@ -221,7 +222,7 @@ def _mask(
                 "use the images that were labelled"
             )
     rest = matching.value(matching.rest)
-    mask, left_out = paint(content, matching.table(), rest, kind.overlap)
+    mask, left_out = paint(content, matching.table, rest, kind.overlap)
     if turned:
         mask = np.ascontiguousarray(upright(mask, orientation))
     return mask, Counter(content.left_out) + Counter(left_out)

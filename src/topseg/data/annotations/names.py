@@ -7,6 +7,7 @@ out: what it labels is not painted.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,8 +62,9 @@ class Matching:
             return UNPAINTED
         return self.labels.ignore_index if target == IGNORE else self.labels.names.index(target)
 
+    @functools.cached_property
     def table(self) -> NDArray[np.int64]:
-        """Return the (65536,) table from a name's number to a mask's value."""
+        """The (65536,) table from a name's number to a mask's value."""
         table = np.full(65536, UNPAINTED, np.int64)
         table[: len(self.rules)] = [self.value(rule.target) for rule in self.rules]
         table[IGNORED] = self.labels.ignore_index

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -99,7 +99,7 @@ class Record:
 
 
 def _write(done: Done) -> str:
-    return json.dumps(asdict(done))
+    return json.dumps(vars(done))
 
 
 def _read(line: str) -> Done | None:

@@ -197,9 +197,11 @@ class Filled:
     def cover(self, size: Size) -> Patch:
         """Return the covered pixels."""
         canvas = np.zeros(size, np.uint8)
-        for ring, value in ((self.ring, 1), *((hole, 0) for hole in self.holes)):
+        for ring in (self.ring, *self.holes):
             _check_corners(ring, size, least=3)
-            cv2.fillPoly(canvas, [ring.astype(np.int32)], value)
+        cv2.fillPoly(canvas, [self.ring.astype(np.int32)], 1)
+        if self.holes:
+            cv2.fillPoly(canvas, [hole.astype(np.int32) for hole in self.holes], 0)
         return crop(canvas.astype(np.bool_))
 
 

@@ -166,14 +166,17 @@ def _ring(points: Ring) -> NDArray[np.float64]:
 
 
 def _unpack(text: str) -> bytes:
-    """Undo base64 and zlib, to a bounded size.
+    """Undo base64, and zlib where that was used, to a bounded size.
 
     Raises:
         ShapeError: It is neither, or too large.
     """
+    engine = zlib.decompressobj()
     try:
-        engine = zlib.decompressobj()
-        data = engine.decompress(base64.b64decode(text, validate=True), _MOST)
+        packed = base64.b64decode(text, validate=True)
+        if packed.startswith(b"\x89PNG"):
+            return packed
+        data = engine.decompress(packed, _MOST)
     except (binascii.Error, zlib.error):
         raise ShapeError("a bitmap that cannot be read") from None
     if engine.unconsumed_tail:

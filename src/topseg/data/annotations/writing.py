@@ -1,38 +1,21 @@
-"""Writing: masks as palette PNG, one list for each split, and dataset.yaml."""
+"""Writing: one list for each split, and dataset.yaml."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL.Image
 import yaml
-from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
-from topseg.core.files import write_bytes, write_text
+from topseg.core.files import write_text
 from topseg.core.labels import LabelSet
 from topseg.data.annotations.record import Done
 
 HELD_OUT = 0.2
 """Share of the images that validates where the source has no split for that."""
-
-
-def write_mask(path: Path, mask: NDArray[np.uint16], labels: LabelSet) -> None:
-    """Write a mask: a palette PNG whose indices are classes, 16-bit grey above 255 classes."""
-    picture = PIL.Image.fromarray(mask.astype(labels.dtype))
-    if labels.num_classes <= 255:
-        colors = np.zeros((256, 3), np.uint8)
-        colors[: labels.num_classes] = labels.colors()
-        colors[labels.ignore_index] = 255
-        picture.putpalette(colors.tobytes())
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    write_bytes(path, data.getvalue())
 
 
 def list_line(out: Path, image: Path, mask: Path) -> str:
