@@ -109,6 +109,7 @@ def test_videos_and_missing_images_are_told(labels: Labels) -> None:
     ("text", "problem"),
     [
         ("<annotations><image ", "not readable as XML"),
+        ('<?xml version="1.0" encoding="x"?><annotations/>', "not readable as XML"),
         ("<svg></svg>", "got <'svg'>, expected <annotations>"),
         (
             '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotations>&c;</annotations>',

@@ -170,7 +170,9 @@ def read_file(path: Path) -> CvatFile:
             parser.ParseFile(file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except expat.ExpatError as error:
+    except InputError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # also of unknown encodings
         raise InputError(f"{path}: not readable as XML ({error}); export it again") from None
     return found
 

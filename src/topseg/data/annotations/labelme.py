@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
-from topseg.data.annotations.bitmaps import decode_bitmap
+from topseg.data.annotations.bitmaps import MAX_PIXELS, decode_bitmap
 from topseg.data.annotations.each import read_each
 from topseg.data.annotations.files import (
     LOOSE,
@@ -123,7 +123,7 @@ def _shape(shape: LabelmeShape) -> Shape:
             data = base64.b64decode(shape.mask, validate=True)
         except binascii.Error:
             raise ShapeError("a bitmap that cannot be read") from None
-        left, top = np.trunc(points[0]).astype(int).tolist()
+        left, top = np.trunc(points[0].clip(-MAX_PIXELS, MAX_PIXELS)).astype(int).tolist()
         return Bitmap(decode_bitmap(data), top, left)
     raise ShapeError(f"a {shape.shape_type[:20]}, which has no area")
 
