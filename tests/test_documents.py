@@ -145,7 +145,7 @@ def test_command_runs(case: tuple[Path, str], folder: Path) -> None:
         pytest.importorskip(NEEDS[name])
     if "openvino" in command:
         pytest.importorskip("openvino")
-    for made in ("masks", "out", "bundle2", "out_run"):
+    for made in ("masks", "out", "shards", "bundle2", "out_run"):
         shutil.rmtree(folder / made, ignore_errors=True)
     command = re.sub(r"--out bundle\b", "--out bundle2", command)
     script = re.sub(r"\btopseg ", f"{shlex.quote(sys.executable)} -m topseg ", command)

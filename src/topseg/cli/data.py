@@ -1,4 +1,4 @@
-"""Commands about data sets: check, show, data convert, weights, bench-data."""
+"""Commands about data sets: check, show, data convert, data shard, weights, bench-data."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _labels_of_a_tool(data: Path) -> str | None:
     return "\n".join(lines)
 
 
-data_app = App(name="data", help="Bring labels in from other tools.")
+data_app = App(name="data", help="Bring labels in from other tools; pack a data set.")
 app.command(data_app)
 
 
@@ -135,6 +135,30 @@ def convert(
             f"images or files left out: {len(summary.problems)}; all others are converted"
         )
     return 0
+
+
+@data_app.command
+def shard(
+    data: Path,
+    out: Path,
+    /,
+    *overrides: str,
+    megabytes: Annotated[int, POSITIVE] = 512,
+) -> None:
+    """Write a data set as shards: TAR files that are read without unpacking (WebDataset).
+
+    Args:
+        data: A dataset.yaml, a recipe, a folder, or a ZIP or TAR of one.
+        out: A new folder for the shards and their dataset.yaml.
+        overrides: Changes to the data section, such as layout=camvid.
+        megabytes: About how large a shard becomes.
+    """
+    from topseg.data.sharding import write_shards
+    from topseg.recipe import read_data
+
+    with show_progress("shard") as progress:
+        write_shards(read_data(data, overrides), out, megabytes=megabytes, progress=progress)
+    say(f"{out}: written; next: {shlex.join(('topseg', 'check', str(out)))}")
 
 
 @app.command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,28 @@ _CVAT_LINE: Final = re.compile(r"(.+?):(\d+),(\d+),(\d+):[^:]*:[^:]*")
 def mask_reader(config: DataConfig, pairs: Pairs) -> MaskReader:
     """Make the reader of a data set's masks.
 
+    Raises:
+        InputError: The classes are not known, or map or palette do not fit them.
+    """
+    config = written_out(config, pairs)
+    return MaskReader(
+        label_set(config),
+        config.label_map,
+        config.ignore_index,
+        colors=config.masks == "color",
+        ignore_colors=config.ignore_colors,
+        nearest=config.nearest_color,
+    )
+
+
+def written_out(config: DataConfig, pairs: Pairs) -> DataConfig:
+    """Return the section with what the layout and files in the root say of the masks written out.
+
     A layout's own map from raw values to classes holds where ``label_map`` gives none; a plain
     folder or list that borrows the names of a published set takes values as they are.
 
     Raises:
-        InputError: The classes are not known, or map or palette do not fit them.
+        InputError: The classes are not known, or the map does not fit them.
     """
     own_set = _own_set(config)
     labels = label_set(config)
@@ -55,13 +73,12 @@ def mask_reader(config: DataConfig, pairs: Pairs) -> MaskReader:
                 f"data.classes gives {labels.num_classes}; say which raw value is which class"
             )
         label_map = pairs.label_map or own_map
-    return MaskReader(
-        labels,
-        label_map,
-        config.ignore_index,
-        colors=colors,
-        ignore_colors=config.ignore_colors,
-        nearest=config.nearest_color,
+    return dataclasses.replace(
+        config,
+        classes=labels.names,
+        palette=labels.palette,
+        label_map=None if label_map is None else dict(label_map),
+        masks="color" if colors else "index",
     )
 
 

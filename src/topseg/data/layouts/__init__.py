@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 from topseg.core.choice import NamedRecord
-from topseg.data.layouts import ade20k, camvid, cityscapes, folder, lists, voc
+from topseg.data.layouts import ade20k, camvid, cityscapes, folder, lists, shards, voc
 from topseg.data.layouts.layout import Layout
 
 LAYOUTS: dict[str, Layout] = {
-    module.LAYOUT.name: module.LAYOUT for module in (folder, lists, ade20k, cityscapes, voc, camvid)
+    module.LAYOUT.name: module.LAYOUT
+    for module in (folder, lists, shards, ade20k, cityscapes, voc, camvid)
 }
 """Every built-in layout by its name."""
 
