@@ -1,5 +1,6 @@
 """Data sets in a ZIP or TAR: every layout reads as its folder does."""
 
+import dataclasses
 import multiprocessing
 import os
 import shutil
@@ -174,8 +175,8 @@ def test_ade20k_as_it_is_downloaded(tmp_path: Path, split: Split) -> None:
     inside = tmp_path / "ADEChallengeData2016"
     inside.symlink_to(SHARED / "ade20k_sample")
     packed = Path(shutil.make_archive(str(inside), "zip", tmp_path, "ADEChallengeData2016"))
-    plain = DataConfig(layout="ade20k", root=str(SHARED / "ade20k_sample"))
-    config = DataConfig(layout="ade20k", root=str(packed))
+    plain = DataConfig(layout="ade20k", root=str(SHARED / "ade20k_sample"), train=".", val=".")
+    config = dataclasses.replace(plain, root=str(packed))
     assert home(packed) == packed / "ADEChallengeData2016"
     assert_equal(open_dataset(config, split), open_dataset(plain, split))
 
