@@ -1,8 +1,9 @@
 """Checking: what is wrong with a data set, file by file, everything in one pass.
 
 Each pair is read exactly as training and evaluation read it, so that a data set without errors here
-does not stop them later. Memory holds one image per worker, the counts, and 16 bytes per image to
-find the same picture twice: in both splits it would make scores look better than they are.
+does not stop them later. Memory holds one image per worker, the counts, and about 300 bytes per
+image to find the same picture twice, or nearly the same in both splits: there it would make scores
+look better than they are.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from topseg.core.storage import exists
 from topseg.data.classes import label_set, mask_reader
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs, size_mismatch
+from topseg.data.duplicates import Hash, Hashes, difference_hash
 from topseg.data.errors import DataError, UnknownValuesError, ignore_setting
 from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
+from topseg.data.leaks import find_leaks
 from topseg.data.masks import MaskReader
 from topseg.data.problem import Problem, problem_lines
 from topseg.data.remedies import black_and_white, with_settings, without_classes
@@ -165,6 +168,8 @@ def check(
     ignored = False
     settings: dict[str, None] = {}
     seen: dict[bytes, tuple[str, Pair]] = {}
+    hashes: dict[Split, Hashes] = {split: Hashes() for split in SPLITS}
+    names: dict[Split, list[str]] = {}
     for split in SPLITS:
         try:
             pairs = find_pairs(config, split)
@@ -173,14 +178,16 @@ def check(
             settings |= dict.fromkeys(getattr(error, "settings", ()))
             continue
         reader = mask_reader(config, pairs)
+        names[split] = [pair.name for pair in pairs.pairs]
 
         def examine(pair: Pair, reader: MaskReader = reader) -> _Finding:
             return _examine(pair, reader, channels, scale)
 
         with ThreadPoolExecutor(workers) as pool:
             findings = _map(pool, examine, pairs.pairs, split)
-            more, ignores = _count(report, split, pairs, findings, seen)
+            more, ignores = _count(report, split, pairs, findings, seen, hashes[split])
             unknown, ignored = unknown | more, ignored or ignores
+    report.problems += find_leaks(hashes, names, config.group)
     if unknown:
         given = config.ignore_index
         before = {given} if isinstance(given, int) else set(given or ())
@@ -213,6 +220,7 @@ class _Finding:
 
     problems: tuple[Problem, ...]
     digest: bytes | None = None
+    hash: Hash | None = None
     size: Size | None = None
     counts: NDArray[np.int64] | None = None
     ignored: int = 0
@@ -245,6 +253,7 @@ def _count(
     pairs: Pairs,
     findings: Iterable[tuple[Pair, _Finding]],
     seen: dict[bytes, tuple[str, Pair]],
+    hashes: Hashes,
 ) -> tuple[set[int], bool]:
     """Enter what was found in a split into the report.
 
@@ -266,7 +275,10 @@ def _count(
         unknown |= finding.unknown
         ignores |= finding.others
         if finding.digest is not None:
-            report.problems += _seen_before(seen, finding.digest, split, pair)
+            same = _seen_before(seen, finding.digest, split, pair)
+            report.problems += same
+            if not same:
+                hashes.add(pair.name, finding.hash)
         if finding.size is not None:
             counts.add_size(finding.size)
         if finding.counts is not None:
@@ -305,9 +317,9 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
     if image is None:
         return _Finding(tuple(problems), unknown=unknown, others=others)
     digest = hashlib.blake2b(image.data, digest_size=16).digest()
-    size = image.shape[0], image.shape[1]
+    looks, size = difference_hash(image), (image.shape[0], image.shape[1])
     if mask is None:
-        return _Finding(tuple(problems), digest, size, unknown=unknown, others=others)
+        return _Finding(tuple(problems), digest, looks, size, unknown=unknown, others=others)
     if mask.shape != size:
         text = size_mismatch(pair.mask, mask.shape, pair.image, size)
         problems.append(Problem("size", text))
@@ -317,7 +329,8 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
     if ignored == mask.size:
         text = f"{pair.mask}: no pixel has a class"
         problems.append(Problem("mask without a class", text, serious=False))
-    return _Finding(tuple(problems), digest, size, counts[: labels.num_classes].copy(), ignored)
+    own = counts[: labels.num_classes].copy()
+    return _Finding(tuple(problems), digest, looks, size, own, ignored)
 
 
 def _seen_before(

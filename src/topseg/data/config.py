@@ -28,6 +28,12 @@ class DataConfig:
     val: Annotated[float, Field(gt=0, lt=1)] | str | tuple[str, ...] | None = None
     """Validation split, as ``train``; or a share of the training split, such as 0.2, which is taken
     out of it: always the same images, whole sequences where the names show them."""
+    group: str | None = None
+    """Regular expression that is found in every image's name: images for which it finds the same
+    (its groups in parentheses, or all of it) stay together where ``val`` is a share, and are told
+    by check where they are in both splits; null: the sequences that names show."""
+    stratify: bool = False
+    """Divide every class by the share that ``val`` is; the masks are read once for that."""
     images_dir: str | None = None
     """Folder of the images, below the root or below each split's folder (layout folder alone);
     ".": the root itself; null: images, or another usual name."""

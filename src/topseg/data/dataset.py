@@ -21,6 +21,7 @@ from topseg.data.layouts import find_layout, recognize_layout
 from topseg.data.layouts.layout import Layout, Names, Split
 from topseg.data.layouts.pairs import Pairs
 from topseg.data.masks import MaskReader
+from topseg.data.presence import read_presence
 from topseg.data.sample import Sample
 from topseg.media.images import read_image
 
@@ -102,8 +103,12 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
         InputError: No such folder or list, or nothing in it.
     """
     if isinstance(config.val, float):
-        kept, held_out = hold_out(_named_pairs(config, "train", config.train), config.val)
+        whole = _named_pairs(config, "train", config.train)
+        presence = read_presence(config, whole) if config.stratify else None
+        kept, held_out = hold_out(whole, config.val, config.group, presence)
         return kept if split == "train" else held_out
+    if config.stratify:
+        raise InputError(f"data.stratify: divides by a share, but data.val is {config.val!r}")
     found = _named_pairs(config, split, config.train if split == "train" else config.val)
     if split == "train" and config.train is None and config.val is not None:
         # The whole folder trains but for what is named for validation.

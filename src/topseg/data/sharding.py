@@ -73,7 +73,19 @@ def write_shards(
             if progress:
                 progress(done, total)
         patterns.append(f"{split}-{{000000..{number:06d}}}.tar")
-    made = replace(train, layout="shards", root=".", train=patterns[0], val=patterns[1])
+    made = DataConfig(
+        layout="shards",
+        train=patterns[0],
+        val=patterns[1],
+        group=config.group,
+        classes=train.classes,
+        palette=train.palette,
+        ignore_index=train.ignore_index,
+        label_map=train.label_map,
+        masks=train.masks,
+        ignore_colors=train.ignore_colors,
+        nearest_color=train.nearest_color,
+    )
     write_text(out / "dataset.yaml", to_yaml(made))
     return replace(made, root=str(out))
 

@@ -1,0 +1,74 @@
+"""Presence: which classes each image of a data set shows.
+
+Finding out reads every mask, so the answer is kept in the cache folder, under a name made of all
+that it depends on: files, their sizes and times, and the data section.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topseg.core.config import to_tree
+from topseg.core.errors import InputError
+from topseg.core.files import read_json, write_json
+from topseg.core.storage import stamp
+from topseg.data.classes import mask_reader
+from topseg.data.config import DataConfig
+from topseg.data.layouts.pairs import Pair, Pairs
+
+
+def read_presence(config: DataConfig, pairs: Pairs) -> NDArray[np.bool_]:
+    """Read which classes the masks of some pairs hold, or remember an earlier reading.
+
+    Args:
+        config: The data section.
+        pairs: The pairs.
+
+    Returns:
+        (N, K): whether an image shows a class. A mask that cannot be used shows none: whoever
+        reads it later tells what is wrong with it.
+
+    Raises:
+        InputError: The classes are not known.
+    """
+    from topseg.bundle.downloads import cache_folder  # brings the whole HTTP client with it
+
+    reader = mask_reader(config, pairs)
+    labels = reader.labels
+    path = cache_folder() / "presence" / f"{_fingerprint(config, pairs)}.json"
+    found = np.zeros((len(pairs.pairs), labels.num_classes), np.bool_)
+    with contextlib.suppress(InputError, TypeError, IndexError, ValueError):
+        for row, classes in zip(found, read_json(path), strict=True):
+            row[classes] = True
+        return found
+    found[:] = False
+
+    def classes_of(pair: Pair) -> list[int]:
+        try:
+            mask = reader(pair.mask)
+        except InputError:
+            return []
+        counts = np.bincount(mask.ravel(), minlength=labels.num_classes)
+        return np.flatnonzero(counts[: labels.num_classes]).tolist()
+
+    with ThreadPoolExecutor() as pool:
+        listed = [*pool.map(classes_of, pairs.pairs)]
+    for row, classes in zip(found, listed, strict=True):
+        row[classes] = True
+    with contextlib.suppress(InputError):  # without a cache it is read again
+        write_json(path, listed)
+    return found
+
+
+def _fingerprint(config: DataConfig, pairs: Pairs) -> str:
+    files = []
+    for pair in pairs.pairs:
+        with contextlib.suppress(InputError):
+            files.append(stamp(pair.mask))
+    return hashlib.sha256(json.dumps([to_tree(config), files]).encode()).hexdigest()
