@@ -9,7 +9,10 @@ look better than they are.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,7 +40,7 @@ from topseg.data.remedies import black_and_white, with_settings, without_classes
 from topseg.media.images import read_image
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val")
-_BLOCK: Final = 32
+_AHEAD: Final = 4  # pairs for each thread, so that none waits for a slow one
 
 
 @dataclass
@@ -144,7 +147,11 @@ class Report:
 
 
 def check(
-    config: DataConfig, *, channels: int = 3, scale: float | None = None, workers: int = 1
+    config: DataConfig,
+    *,
+    channels: int = 3,
+    scale: float | None = None,
+    workers: int | None = None,
 ) -> Report:
     """Read every pair of both splits and say everything that is wrong.
 
@@ -152,7 +159,7 @@ def check(
         config: The data set.
         channels: Channels of an image, as the model takes them.
         scale: Factor from 16-bit values to 0..255, as for :func:`topseg.media.images.read_image`.
-        workers: Threads that read.
+        workers: Threads that read; None: one for each processor.
 
     Returns:
         The report; problems of the files are in it and are not raised.
@@ -183,8 +190,9 @@ def check(
         def examine(pair: Pair, reader: MaskReader = reader) -> _Finding:
             return _examine(pair, reader, channels, scale)
 
-        with ThreadPoolExecutor(workers) as pool:
-            findings = _map(pool, examine, pairs.pairs, split)
+        threads = workers or os.cpu_count() or 1
+        with ThreadPoolExecutor(threads) as pool:
+            findings = _map(pool, _AHEAD * threads, examine, pairs.pairs, split)
             more, ignores = _count(report, split, pairs, findings, seen, hashes[split])
             unknown, ignored = unknown | more, ignored or ignores
     report.problems += find_leaks(hashes, names, config.group)
@@ -231,20 +239,23 @@ class _Finding:
 
 def _map(
     pool: ThreadPoolExecutor,
+    ahead: int,
     examine: Callable[[Pair], _Finding],
     pairs: tuple[Pair, ...],
     split: str,
 ) -> Iterator[tuple[Pair, _Finding]]:
-    """Examine pairs in order, some at a time, with a progress bar where a person watches."""
-    starts: Iterable[int] = range(0, len(pairs), _BLOCK)
+    """Examine pairs, some ahead, and yield in order; a progress bar where a person watches."""
+    waited: Iterable[Pair] = pairs
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track
 
-        starts = track(starts, f"check {split}", console=Console(stderr=True), transient=True)
-    for start in starts:
-        block = pairs[start : start + _BLOCK]
-        yield from zip(block, pool.map(examine, block), strict=True)
+        waited = track(pairs, f"check {split}", console=Console(stderr=True), transient=True)
+    coming = iter(pairs)
+    jobs = deque(pool.submit(examine, pair) for pair in itertools.islice(coming, ahead))
+    for pair in waited:
+        yield pair, jobs.popleft().result()
+        jobs.extend(pool.submit(examine, one) for one in itertools.islice(coming, 1))
 
 
 def _count(
