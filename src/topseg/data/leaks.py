@@ -1,4 +1,4 @@
-"""Leaks: what the validation split shares with the training split, which makes scores look better."""
+"""Leaks: what the splits share, which makes scores look better than they are."""
 
 from __future__ import annotations
 
