@@ -66,8 +66,8 @@ def test_records_need_nothing_heavy() -> None:
 
 def test_what_contains_a_format_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: name)
-    assert [form.name for form in choose_formats(["web", "torch", "onnx"])] == ["onnx"]
-    assert [form.name for form in choose_formats(["mnn", "web"])] == ["mnn", "onnx"]
+    assert [form.name for form in choose_formats(["web", "torch", "native"])] == ["native"]
+    assert [form.name for form in choose_formats(["mnn", "web"])] == ["mnn", "native"]
     with pytest.raises(InputError, match="no format 'webb', did you mean 'web'"):
         choose_formats(["webb"])
 
@@ -75,7 +75,7 @@ def test_what_contains_a_format_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> 
 def test_everything_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(InputError) as caught:
-        choose_formats(["ncnn", "web"])
+        choose_formats(["ncnn", "onnx"])
     assert str(caught.value).splitlines() == [
         "export needs torch: pip install 'topseg[train]'",
         "formats: 'ncnn' needs pnnx and ncnn: pip install 'topseg[ncnn]'",

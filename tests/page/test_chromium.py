@@ -14,12 +14,12 @@ from topseg.inference.predictor import Predictor
 from topseg.inference.upsample import upsample_argmax
 from topseg.media.drawing import picture_png
 from topseg.runtimes.registry import open_runtime
-from topseg.serve.page.files import has_engine, write_page
+from topseg.serve.page.files import has_ort, write_page
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium is not installed")
-with_engine = pytest.mark.skipif(
-    not has_engine(), reason="the in-browser engine is not installed beside the page"
+with_ort = pytest.mark.skipif(
+    not has_ort(), reason="onnxruntime-web is not installed beside the page"
 )
 
 
@@ -64,7 +64,6 @@ def test_mask_of_the_service(page: Browser, picture: Path, exported: Bundle) -> 
     assert {"decode", "network", "transfer", "paint"} <= stages
 
 
-@with_engine
 def test_mask_of_the_browser_is_that_of_the_service(
     page: Browser, picture: Path, exported: Bundle
 ) -> None:
@@ -72,14 +71,29 @@ def test_mask_of_the_browser_is_that_of_the_service(
     assert "never leave" in page.text("#promise")
     page.segment(picture)
     assert (page.mask() == expected(exported, picture)).mean() >= 0.999
-    assert "WebAssembly" in page.text("#engine-note")
+    assert "topseg's engine, WebAssembly" in page.text("#engine-note")
+
+
+@with_ort
+def test_mask_of_onnxruntime_web_is_that_of_the_service(
+    page: Browser, picture: Path, exported: Bundle
+) -> None:
+    page.driver.execute_script("document.querySelector('#gpu').hidden = false")
+    gpu = page.all("#engines [value=gpu]")[0]
+    if not gpu.is_enabled():
+        pytest.skip("this browser has no WebGPU, which the choice is for")
+    page.engine("gpu")
+    page.segment(picture)
+    assert (page.mask() == expected(exported, picture)).mean() >= 0.999
+    assert "onnxruntime-web" in page.text("#engine-note")
 
 
 def test_tail_in_the_browser_equals_pythons(page: Browser) -> None:
     logits = np.random.default_rng(0).normal(0, 4, (30, 8, 9)).astype(np.float32)
     script = """
-        const { upsampleArgmax } = await import("./tail.js");
-        return Array.from(upsampleArgmax(Float32Array.from(a[0]), [30, 8, 9], [50, 70]));
+        const { Engine } = await import("./engine/index.js");
+        const engine = await Engine.load();
+        return Array.from(engine.upsampleArgmax(Float32Array.from(a[0]), [30, 8, 9], [50, 70]));
     """
     mask = page.run(script, logits.ravel().tolist())
     np.testing.assert_array_equal(np.reshape(mask, (50, 70)), upsample_argmax(logits, (50, 70)))
@@ -208,7 +222,6 @@ READABLE = """
 """
 
 
-@with_engine
 def test_engines_are_switched_beside_a_picture(page: Browser, picture: Path) -> None:
     page.segment(picture)
     for name in ("browser", "server"):
@@ -229,7 +242,6 @@ def test_page_asks_for_the_key_of_its_service(
         np.testing.assert_array_equal(browser.mask(), expected(exported, picture))
 
 
-@with_engine
 def test_page_in_a_folder_works_offline_once_loaded(
     browser: Browser, exported: Bundle, picture: Path, tmp_path: Path
 ) -> None:

@@ -24,49 +24,33 @@ TABLE = json.loads((Path(__file__).parents[1] / "golden" / "resize_vectors.json"
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 
+ENGINE = "const engine = await page.Engine.load();"
+
+
 def tail(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[Any]:
-    """The mask by tail.js."""
-    code = f"""
+    """The mask by the engine's tail."""
+    code = f"""{ENGINE}
         const logits = new Float32Array(data[0]);
-        const mask = page.upsampleArgmax(logits, {list(logits.shape)}, {list(size)});
+        const mask = engine.upsampleArgmax(logits, {list(logits.shape)}, {list(size)});
         put(new Uint8Array(mask.buffer));
     """
     dtype = np.uint8 if logits.shape[0] <= 255 else np.uint16
-    return np.frombuffer(node("tail.js", code, logits), dtype).reshape(size)
+    return np.frombuffer(node("engine/index.js", code, logits), dtype).reshape(size)
 
 
 def test_tail_gives_the_table() -> None:
-    code = """
+    code = f"""{ENGINE}
         const rows = JSON.parse(new TextDecoder().decode(data[0]));
-        const masks = rows.map(({ logits, shape, size }) => {
+        const masks = rows.map(({{ logits, shape, size }}) => {{
           const values = Float32Array.from(logits, (value) => value ?? NaN);
-          return Array.from(page.upsampleArgmax(values, shape, size));
-        });
+          return Array.from(engine.upsampleArgmax(values, shape, size));
+        }});
         put(Buffer.from(JSON.stringify(masks)));
     """
     rows = np.frombuffer(json.dumps(TABLE["masks"]).encode(), np.uint8)
-    masks = json.loads(node("tail.js", code, rows))
+    masks = json.loads(node("engine/index.js", code, rows))
     for row, mask in zip(TABLE["masks"], masks, strict=True):
         assert mask == row["mask"], row["note"]
-
-
-def test_tail_places_pixels_as_the_table_does() -> None:
-    code = """
-        const rows = JSON.parse(new TextDecoder().decode(data[0]));
-        const axes = rows.map(({ samples, pixels }) => {
-          const { end, weight } = page.axis(samples, pixels);
-          const cells = Array.from(weight, (_, pixel) => end.findIndex((last) => pixel < last));
-          return { cells, weight: Array.from(weight) };
-        });
-        put(Buffer.from(JSON.stringify(axes)));
-    """
-    rows = np.frombuffer(json.dumps(TABLE["axes"]).encode(), np.uint8)
-    for row, axis in zip(TABLE["axes"], json.loads(node("tail.js", code, rows)), strict=True):
-        inside = np.array(row["low"]) < row["samples"] - 1  # beyond, the weight has no effect
-        assert axis["cells"] == row["low"]
-        np.testing.assert_allclose(
-            np.array(axis["weight"])[inside], np.array(row["weight"])[inside], atol=1e-6
-        )
 
 
 @pytest.mark.parametrize(
@@ -112,11 +96,14 @@ def test_network_size_is_the_tables_and_pythons() -> None:
             expected.append(list(rule.network_size((height, width))))
     fields = ("short_side", "max_long_side", "multiple", "round")
     plain = [[{field: rule[field] for field in fields}, s] for rule, s in zip(rules, sizes)]  # noqa: B905
-    code = """
+    code = f"""{ENGINE}
         const cases = JSON.parse(new TextDecoder().decode(data[0]));
-        put(Buffer.from(JSON.stringify(cases.map(([rule, size]) => page.networkSize(rule, size)))));
+        const sizes = cases.map(([rule, size]) => engine.networkSize(rule, size));
+        put(Buffer.from(JSON.stringify(sizes)));
     """
-    got = json.loads(node("resize.js", code, np.frombuffer(json.dumps(plain).encode(), np.uint8)))
+    got = json.loads(
+        node("engine/index.js", code, np.frombuffer(json.dumps(plain).encode(), np.uint8))
+    )
     assert got == expected
 
 
@@ -126,11 +113,11 @@ def test_network_size_is_the_tables_and_pythons() -> None:
 )
 def test_resize_is_opencvs(size: tuple[int, int], target: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 4), np.uint8)
-    code = f"""
-        const image = new Uint8ClampedArray(data[0]);
-        put(page.resizeImage(image, {list(size)}, {list(target)}));
+    code = f"""{ENGINE}
+        const image = {{ data: new Uint8Array(data[0]), height: {size[0]}, width: {size[1]} }};
+        put(engine.resize(image, {list(target)}));
     """
-    got = np.frombuffer(node("resize.js", code, image), np.uint8).reshape(*target, 3)
+    got = np.frombuffer(node("engine/index.js", code, image), np.uint8).reshape(*target, 3)
     expected = cv2.resize(image[..., :3], target[::-1], interpolation=cv2.INTER_LINEAR)
     apart = np.abs(got.astype(int) - expected)
     # Equal on x86; builds of OpenCV for other processors may round some values otherwise.

@@ -186,10 +186,9 @@ FORMATS = {
         ),
         Format(
             name="web",
-            engine="onnx",
+            engine="native",
             files="web/, a folder that any web server can show",
-            extra="onnx",
-            contains=("onnx",),
+            contains=("native",),
         ),
     )
 }

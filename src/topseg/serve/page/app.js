@@ -11,8 +11,14 @@ const stage = new Stage($("stage"));
 const legend = new Legend($("legend"), $("show-all"), stage);
 const camera = new Camera();
 
+const WHY = {
+  server: "This page was written for the browser alone: no server stands behind it.",
+  browser: "The in-browser engine does not know this model.",
+  gpu: "",
+};
+
 let page; // page.json
-let model; // {name, metadata, graph}
+let model; // {name, metadata, networks: what a worker loads for each choice of engine}
 let engine;
 let picture; // the newest, whether segmented yet or not
 let working = null; // the runs in progress
@@ -39,26 +45,26 @@ async function main() {
 async function chooseModel(name) {
   const folder = `models/${encodeURIComponent(name)}`;
   const metadata = await getJson(`${folder}/metadata.json`);
-  const graph = metadata.graphs.onnx?.file;
-  model = { name, metadata, graph: graph && `${folder}/${graph}?v=${metadata.files[graph].slice(0, 16)}` };
+  const address = (file) => file in metadata.files && `${folder}/${file}?v=${metadata.files[file].slice(0, 16)}`;
+  const weights = address(metadata.weights);
+  const graph = page.ort && address(metadata.graphs.onnx?.file);
+  const own = weights && { metadata, engine: page.engine, weights };
+  const foreign = graph && { metadata, engine: page.engine, graph, ort: page.ort };
+  model = { name, metadata, networks: { browser: own || foreign, gpu: own && navigator.gpu && foreign } };
   stage.hidden = new Set();
-  const able = { server: page.server, browser: Boolean(page.engine && graph) };
+  const able = { server: page.server, ...model.networks };
   for (const input of $("engines").querySelectorAll("input")) {
     input.disabled = !able[input.value];
-    input.closest("label").title = able[input.value] ? "" : why(input.value);
+    input.closest("label").title = able[input.value] ? "" : WHY[input.value];
   }
+  $("gpu").hidden = !able.gpu;
   const wanted = engine?.name ?? "server";
   chooseEngine(able[wanted] ? wanted : able.server ? "server" : "browser");
 }
 
-function why(name) {
-  if (name === "server") return "This page was written for the browser alone: no server stands behind it.";
-  return page.engine ? "This model has no ONNX graph." : "The in-browser engine is not installed beside this page.";
-}
-
 function chooseEngine(name) {
   engine?.close?.();
-  engine = name === "server" ? new ServerEngine(model) : new BrowserEngine(model, page.engine);
+  engine = name === "server" ? new ServerEngine(model) : new BrowserEngine(name, model.networks[name]);
   $("engines").querySelector(`[value=${name}]`).checked = true;
   $("promise").textContent = engine.promise;
   if (picture) refresh();

@@ -1,4 +1,4 @@
-// The two places where a network can run. Both turn a picture into the same thing:
+// The places where a network can run. All turn a picture into the same thing:
 // {mask, size: [height, width], stages: [[name, milliseconds], ...]}.
 
 import { decodeMask } from "./png.js";
@@ -55,15 +55,15 @@ export class ServerEngine {
 
 /** A worker in this browser, which keeps the page free to move. */
 export class BrowserEngine {
-  name = "browser";
   promise = "Images never leave this device.";
   note = "";
   #worker = null;
   #waiting = null;
 
-  constructor(model, version) {
-    this.model = model;
-    this.version = version;
+  /** `network` is what the worker loads. */
+  constructor(name, network) {
+    this.name = name;
+    this.network = network;
   }
 
   async load(progress) {
@@ -78,7 +78,7 @@ export class BrowserEngine {
     this.#worker.onerror = (event) =>
       this.#waiting?.reject(new Error(event.message || "The in-browser engine could not be loaded."));
     try {
-      await this.#ask({ load: this.model, version: this.version });
+      await this.#ask({ load: this.network });
     } catch (error) {
       this.close();
       throw error;

@@ -20,16 +20,20 @@ from topseg.bundle.bundle import Bundle
 from topseg.bundle.metadata import METADATA
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
-from topseg.core.files import atomic_path, write_bytes
-from topseg.media.drawing import picture_png
+from topseg.core.files import atomic_path, sha256, write_bytes
+from topseg.media.drawing import picture_jpeg
+from topseg.runtimes.registry import ENGINES
 from topseg.synthetic.scenes import draw_scene
 
 FOLDER: Final = Path(__file__).parent
 
-ENGINE: Final = "onnxruntime-web@1.30.0"
-"""The npm package that runs networks in a browser."""
+ENGINE_FILES: Final = ("index.js", "memory.js", "topseg.wasm", "topseg_relaxed.wasm")
+"""The engine in a browser, in the folder ``engine``: topseg's own, compiled to WebAssembly."""
 
-ENGINE_FILES: Final = (
+ORT: Final = "onnxruntime-web@1.30.0"
+"""The npm package that runs ONNX graphs in a browser."""
+
+ORT_FILES: Final = (
     "ort.wasm.min.js",
     "ort-wasm-simd-threaded.js",
     "ort-wasm-simd-threaded.wasm",
@@ -37,8 +41,8 @@ ENGINE_FILES: Final = (
     "ort-wasm-simd-threaded.asyncify.js",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
-"""What the page takes of it: one build for processors alone, one that knows WebGPU as well. Modules
-are called .js here, which every web host serves as such."""
+"""What the page takes of it, in the folder ``ort``: one build for processors alone, one that knows
+WebGPU as well. Modules are called .js here, which every web host serves as such."""
 
 SAMPLES: Final = ((11, 1), (11, 6), (11, 9), (11, 7))
 """(seed, index) of the drawn scenes that the page offers."""
@@ -54,24 +58,32 @@ def page_files(models: Mapping[str, Bundle], *, server: bool) -> dict[str, Path 
         server: Whether a service answers at ``segment`` beside the page.
 
     Returns:
-        Address -> a file, or its content. ``""`` is the page itself. The in-browser engine is there
-        where it was installed (see :func:`install_engine`).
+        Address -> a file, or its content. ``""`` is the page itself. onnxruntime-web is there where
+        it was installed (see :func:`install_ort`) and a model has a graph for it.
     """
     files: dict[str, Path | bytes] = {
         path.name: path for path in sorted(FOLDER.iterdir()) if path.suffix in _SUFFIXES
     }
     files[""] = files["index.html"]
-    installed = has_engine()
-    if installed:
-        files |= {f"ort/{name}": FOLDER / "ort" / name for name in ENGINE_FILES}
+    files |= {f"engine/{name}": FOLDER / "engine" / name for name in ENGINE_FILES}
     for number, scene in enumerate(SAMPLES, start=1):
-        files[f"samples/{number}.png"] = picture_png(draw_scene(*scene).image)
-    for name, bundle in models.items():
-        files |= _model_files(f"models/{quote(name, safe='')}", bundle, graph=installed)
+        files[f"samples/{number}.jpg"] = picture_jpeg(draw_scene(*scene).image)
+    graphs = has_ort()
+    handed = [
+        _model_files(f"models/{quote(name, safe='')}", bundle, graph=graphs)
+        for name, bundle in models.items()
+    ]
+    for one in handed:
+        files |= one
+    ort = any(address.endswith(".onnx") for one in handed for address in one)
+    if ort:
+        files |= {f"ort/{name}": FOLDER / "ort" / name for name in ORT_FILES}
+    modules = [FOLDER / "engine" / name for name in ENGINE_FILES if name.endswith(".wasm")]
     description = {
         "version": __version__,
         "server": server,
-        "engine": ENGINE.partition("@")[2] if installed else None,
+        "engine": {path.name: sha256(path)[:16] for path in modules},
+        "ort": ORT.partition("@")[2] if ort else None,
         "models": list(models),
         "samples": [name for name in files if name.startswith("samples/")],
     }
@@ -83,29 +95,33 @@ def write_page(models: Mapping[str, Bundle], out: Path) -> None:
     """Write the page with models that run in the browser, as a folder for any static web host.
 
     Args:
-        models: Bundles with ONNX graphs, by the names that the page shows.
+        models: Bundles, by the names that the page shows.
         out: Folder to make.
 
     Raises:
-        InputError: ``out`` exists, a bundle without an ONNX graph, or the in-browser engine is not
-            installed.
+        InputError: ``out`` exists, images that a browser has not, or a network that topseg's engine
+            does not know without an ONNX graph and onnxruntime-web.
     """
     for bundle in models.values():
-        if "onnx" not in bundle.metadata.graphs:
+        architecture = bundle.metadata.architecture
+        if architecture.in_channels != 3:
             raise InputError(
-                f"{bundle.folder}: has no ONNX graph, which the page runs; "
-                "write one by 'topseg export MODEL --out BUNDLE --formats onnx'"
-            )
-        if bundle.metadata.architecture.in_channels != 3:
-            raise InputError(
-                f"{bundle.folder}: takes {bundle.metadata.architecture.in_channels} channels, "
+                f"{bundle.folder}: takes {architecture.in_channels} channels, "
                 "but a browser's images have 3"
             )
-    if not has_engine():
-        raise InputError(
-            f"page: {ENGINE} is not installed beside it; run 'npm install {ENGINE}', then "
-            "'python -m topseg.serve.page node_modules/onnxruntime-web'"
-        )
+        if _knows(bundle):
+            continue
+        if "onnx" not in bundle.metadata.graphs:
+            raise InputError(
+                f"{bundle.folder}: the page's own engine does not know {architecture.name}, and "
+                "there is no ONNX graph; write one by 'topseg export MODEL --out BUNDLE --formats "
+                "onnx'"
+            )
+        if not has_ort():
+            raise InputError(
+                f"page: {ORT} is not installed beside it; run 'npm install {ORT}', then "
+                "'python -m topseg.serve.page node_modules/onnxruntime-web'"
+            )
     if out.exists():
         raise InputError(f"{out}: exists already; write the page into a new folder")
     for address, content in page_files(models, server=False).items():
@@ -118,8 +134,8 @@ def write_page(models: Mapping[str, Bundle], out: Path) -> None:
                 shutil.copyfile(content, temporary)
 
 
-def install_engine(package: Path) -> None:
-    """Put the in-browser engine beside the page.
+def install_ort(package: Path) -> None:
+    """Put onnxruntime-web beside the page.
 
     Args:
         package: Folder of the npm package (``node_modules/onnxruntime-web``).
@@ -129,30 +145,45 @@ def install_engine(package: Path) -> None:
     """
     about = package / "package.json"
     found = json.loads(about.read_text()) if about.is_file() else {}
-    if f"{found.get('name')}@{found.get('version')}" != ENGINE:
-        raise InputError(f"{package}: not the npm package {ENGINE}; run 'npm install {ENGINE}'")
-    for name in ENGINE_FILES:
+    if f"{found.get('name')}@{found.get('version')}" != ORT:
+        raise InputError(f"{package}: not the npm package {ORT}; run 'npm install {ORT}'")
+    for name in ORT_FILES:
         with atomic_path(FOLDER / "ort" / name) as temporary:
             shutil.copyfile(package / "dist" / name.replace(".js", ".mjs"), temporary)
 
 
-def has_engine() -> bool:
-    """Return whether the in-browser engine is installed beside the page."""
-    return all((FOLDER / "ort" / name).is_file() for name in ENGINE_FILES)
+def has_ort() -> bool:
+    """Return whether onnxruntime-web is installed beside the page."""
+    return all((FOLDER / "ort" / name).is_file() for name in ORT_FILES)
+
+
+def _knows(bundle: Bundle) -> bool:
+    """Return whether the page's own engine runs a bundle's weights."""
+    metadata = bundle.metadata
+    known = metadata.architecture.name in ENGINES["native"].architectures
+    return known and _is_own(bundle, metadata.weights)
 
 
 def _model_files(folder: str, bundle: Bundle, *, graph: bool) -> dict[str, Path | bytes]:
-    """A model's metadata and graph; not its recipe, which tells of folders where it was trained."""
+    """A model's metadata, weights and graph; not its recipe, which tells of the training machine.
+
+    Args:
+        folder: Its address.
+        bundle: The model.
+        graph: Whether something on the page runs ONNX graphs.
+    """
     metadata = bundle.metadata
-    graphs = {}
-    onnx = metadata.graphs.get("onnx")
-    if graph and onnx and metadata.architecture.in_channels == 3 and _is_own(bundle, onnx.file):
-        graphs["onnx"] = onnx
-    names = [one.file for one in graphs.values()]
+    names: list[str] = []
+    if metadata.architecture.in_channels == 3:
+        onnx = metadata.graphs.get("onnx")
+        if _knows(bundle):
+            names.append(metadata.weights)
+        if graph and onnx and _is_own(bundle, onnx.file):
+            names.append(onnx.file)
     public = dataclasses.replace(
         metadata,
         recipe=None,
-        graphs=graphs,
+        graphs={name: one for name, one in metadata.graphs.items() if one.file in names},
         files={name: digest for name, digest in metadata.files.items() if name in names},
     )
     files: dict[str, Path | bytes] = {

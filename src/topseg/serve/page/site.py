@@ -56,7 +56,8 @@ class Site:
         return self._files
 
     def _shown(self, bundle: Bundle) -> Bundle:
-        """A bundle as the page may hand it out: its graph only where everybody may use it."""
+        """A bundle as the page may hand it out: its files only where everybody may use them."""
         if not self._service.config.api_keys:
             return bundle
-        return dataclasses.replace(bundle, metadata=dataclasses.replace(bundle.metadata, graphs={}))
+        bare = dataclasses.replace(bundle.metadata, graphs={}, files={})
+        return dataclasses.replace(bundle, metadata=bare)

@@ -8,15 +8,16 @@ const SHELL = [
   "style.css",
   "icon.svg",
   "app.js",
+  "engine/index.js",
+  "engine/memory.js",
   "engines.js",
+  "graph.js",
   "panel.css",
   "panel.js",
   "png.js",
-  "resize.js",
   "sources.js",
   "stage.css",
   "stage.js",
-  "tail.js",
   "worker.js",
   "page.json",
 ];
@@ -34,7 +35,7 @@ self.addEventListener("fetch", (event) => {
   const address = request.url.slice(self.registration.scope.length);
   const path = address.split(/[?#]/)[0];
   const versioned = /[?&]v=/.test(address); // its bytes never change
-  if (SHELL.includes(path || "./") || /^(models|ort|samples)\//.test(path))
+  if (SHELL.includes(path || "./") || /^(engine|models|ort|samples)\//.test(path))
     event.respondWith(answer(request, versioned).then(isolated));
 });
 
