@@ -2,10 +2,9 @@
 
     python tests/page/check_page.py BUNDLE IMAGE... --out FOLDER
 
-Needs chromium, chromedriver, selenium and the in-browser engine (see docs/page.md). Every image is
-segmented by `topseg serve`, by the network in the browser and by Python; the shares of equal pixels
-go to the benchmarks' results, and pictures of the page (desktop and phone, light and dark) to the
-folder.
+Needs chromium, chromedriver and selenium. Every image is segmented by `topseg serve`, by the page's
+engine in the browser and by Python; the shares of equal pixels go to the benchmarks' results, and
+pictures of the page (desktop and phone, light and dark) to the folder.
 """
 
 import argparse
@@ -37,8 +36,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor(open_runtime(read_bundle(given.bundle), "onnx"))
-    with service(given.bundle) as address, tempfile.TemporaryDirectory() as folder:
+    predictor = Predictor(open_runtime(read_bundle(given.bundle), "native"))
+    with (
+        service(given.bundle, "runtime=native") as address,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         browser = Browser(Path(folder))
         try:
             files = [file for image in given.images for file in variants(image, predictor, folder)]
@@ -46,7 +48,7 @@ def main() -> None:
             take_pictures(browser, address, files[1], given.out)
         finally:
             browser.close()
-    write_result("page", "One image, three places", report(rows))
+    write_result("page_masks", "One image, three places", report(rows))
 
 
 def variants(image: Path, predictor: Predictor, folder: str) -> tuple[Path, Path]:
@@ -106,6 +108,7 @@ def take_pictures(browser: Browser, address: str, image: Path, out: Path) -> Non
             browser.open(address)
             browser.until("[...document.querySelectorAll('#samples img')].every((i) => i.complete)")
             browser.driver.save_screenshot(str(out / f"{name}_empty.png"))
+            browser.engine("browser")
             browser.segment(image.resolve())
             browser.driver.save_screenshot(str(out / f"{name}_mask.png"))
             browser.click("#views [value=compare]")

@@ -29,7 +29,8 @@ async function load({ metadata, engine: versions, weights, graph, ort }) {
     return openGraph({ engine, metadata, graph, ort, download });
   }
   const model = engine.open(JSON.stringify(metadata), new Uint8Array(await download(weights, "network")));
-  return { mask: (image, lap) => model.mask(image, lap), note: "topseg's engine, WebAssembly, one thread." };
+  const how = file.includes("relaxed") ? " (products and sums fused)" : "";
+  return { mask: (image, lap) => model.mask(image, lap), note: `topseg's engine, WebAssembly${how}, one thread.` };
 }
 
 async function segment(bitmap) {
