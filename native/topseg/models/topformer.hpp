@@ -325,11 +325,8 @@ private:
                 }
                 classify_.run<Activation::none>(fine.width, mixed, embed, own.scores.data(),
                                                 scores);
-                // (w, K) -> K rows of planes
-                float* out = logits + std::ptrdiff_t(y) * fine.width;
-                for (int k = 0; k < classes_; ++k, out += plane)
-                    for (int x = 0; x < fine.width; ++x)
-                        out[x] = own.scores[std::size_t(x * scores + k)];
+                transpose(own.scores.data(), scores, fine.width, classes_,
+                          logits + std::ptrdiff_t(y) * fine.width, plane);
             }
         });
     }

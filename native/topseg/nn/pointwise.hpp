@@ -17,9 +17,11 @@ namespace TOPSEG_PATH {
 
 // Vectors of a panel, and pixels of a tile for a panel of 1, 2 and 3 vectors.
 constexpr int max_vectors = 3;
-#if TOPSEG_LANES == 16 || defined(__aarch64__)  // 32 registers
+#if defined(__aarch64__)  // 32 registers, up to four products at once
 constexpr int tile_pixels(int vectors) { return vectors == 1 ? 16 : vectors == 2 ? 12 : 8; }
-#else  // 16 registers
+#elif TOPSEG_LANES == 16  // 32 registers; smaller tiles let the next one begin early
+constexpr int tile_pixels(int vectors) { return vectors == 1 ? 12 : vectors == 2 ? 8 : 6; }
+#else                     // 16 registers
 constexpr int tile_pixels(int vectors) { return vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
 #endif
 
@@ -91,15 +93,17 @@ TOPSEG_KERNEL void product_tile(const Product& job) {
         }
 }
 
-// A panel of outputs for any number of pixels: large tiles, then tiles of four, then single pixels.
+// A panel of outputs for any number of pixels: large tiles, then tiles of four, two and one.
 template <int vectors, Activation activation>
-__attribute__((noinline)) void product_panel(const Product& job, int pixels) {
+__attribute__((noinline)) void product_panel(const Product& given, int pixels) {
+    const Product job = given;  // of this function alone: no store can change it
     constexpr int large = tile_pixels(vectors);
     int p = 0;
     for (; p + large <= pixels; p += large)
         product_tile<large, vectors, activation>(job.from_pixel(p));
     if constexpr (large > 4)
         for (; p + 4 <= pixels; p += 4) product_tile<4, vectors, activation>(job.from_pixel(p));
+    for (; p + 2 <= pixels; p += 2) product_tile<2, vectors, activation>(job.from_pixel(p));
     for (; p < pixels; ++p) product_tile<1, vectors, activation>(job.from_pixel(p));
 }
 

@@ -88,14 +88,10 @@ private:
         const int count = width * channels_;
         int at = 0;
         for (; at + channels_ * lanes <= count; at += channels_ * lanes)
-            for (int j = 0; j < channels_; ++j) {
-                typedef Pixel Block __attribute__((vector_size(sizeof(Pixel) * lanes)));
-                Block block;
-                std::memcpy(&block, pixels + at + j * lanes, sizeof block);
-                const Vector v = __builtin_convertvector(block, Vector);
+            for (int j = 0; j < channels_; ++j)
                 store(out + at + j * lanes,
-                      v * load(scale_.data() + j * lanes) - load(shift_.data() + j * lanes));
-            }
+                      load(pixels + at + j * lanes) * load(scale_.data() + j * lanes) -
+                          load(shift_.data() + j * lanes));
         for (; at < count; ++at)
             out[at] = float(pixels[at]) * scale_[std::size_t(at % channels_)] -
                       shift_[std::size_t(at % channels_)];

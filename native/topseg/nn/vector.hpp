@@ -20,16 +20,54 @@ constexpr int lanes = TOPSEG_LANES;
 typedef float Vector __attribute__((vector_size(4 * TOPSEG_LANES)));
 typedef std::int32_t Integers __attribute__((vector_size(4 * TOPSEG_LANES)));
 
+#if TOPSEG_LANES == 16
+constexpr __mmask16 all = 0xFFFF;  // GCC 12 warns of what its forms without a mask leave unset
+#endif
+
 TOPSEG_KERNEL Vector load(const float* p) {
     Vector v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
 
+// The same from bytes, as numbers of 0 to 255.
+TOPSEG_KERNEL Vector load(const std::uint8_t* p) {
+#if TOPSEG_LANES == 16
+    const __m128i bytes = _mm_loadu_si128((const __m128i*)p);
+    return (Vector)_mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepu8_epi32(all, bytes));
+#elif TOPSEG_LANES == 8
+    return (Vector)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#else
+    typedef std::uint8_t Bytes __attribute__((vector_size(TOPSEG_LANES)));
+    Bytes bytes;
+    std::memcpy(&bytes, p, sizeof bytes);
+    return __builtin_convertvector(bytes, Vector);
+#endif
+}
+
 TOPSEG_KERNEL void store(float* p, Vector v) { std::memcpy(p, &v, sizeof v); }
 TOPSEG_KERNEL Vector splat(float x) { return x - Vector{}; }
-TOPSEG_KERNEL Vector largest(Vector a, Vector b) { return a > b ? a : b; }
-TOPSEG_KERNEL Vector smallest(Vector a, Vector b) { return a < b ? a : b; }
+
+// The compilers do not make one instruction of a comparison and a choice everywhere.
+TOPSEG_KERNEL Vector largest(Vector a, Vector b) {
+#if TOPSEG_LANES == 16
+    return (Vector)_mm512_maskz_max_ps(all, (__m512)a, (__m512)b);
+#elif TOPSEG_LANES == 8
+    return (Vector)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return a > b ? a : b;
+#endif
+}
+
+TOPSEG_KERNEL Vector smallest(Vector a, Vector b) {
+#if TOPSEG_LANES == 16
+    return (Vector)_mm512_maskz_min_ps(all, (__m512)a, (__m512)b);
+#elif TOPSEG_LANES == 8
+    return (Vector)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return a < b ? a : b;
+#endif
+}
 
 // a * b + c, rounded once where the processor can.
 TOPSEG_KERNEL Vector fma(Vector a, Vector b, Vector c) {
@@ -75,6 +113,21 @@ TOPSEG_KERNEL Vector exp_negative(Vector x) {
     p = fma(p, f, splat(1.f));
     p = fma(p, f, splat(1.f));
     return (Vector)((Integers)p + (exponent << 23));
+}
+
+// (rows, columns) -> (columns, rows), whose rows lie `in_step` and `out_step` floats apart, by
+// blocks of 4x4. `rows` is a multiple of 4, and so many columns can be read.
+inline void transpose(const float* in, std::ptrdiff_t in_step, int rows, int columns, float* out,
+                      std::ptrdiff_t out_step) {
+    typedef float Four __attribute__((vector_size(16)));
+    for (int column = 0; column < columns; column += 4)
+        for (int row = 0; row < rows; row += 4)
+#pragma GCC unroll 4
+            for (int i = column; i < column + 4; ++i) {
+                const float* from = in + row * in_step + i;
+                const Four turned{from[0], from[in_step], from[2 * in_step], from[3 * in_step]};
+                if (i < columns) std::memcpy(out + i * out_step + row, &turned, sizeof turned);
+            }
 }
 
 // Channels of a map, rounded up to whole vectors; the ones beyond are zero.
