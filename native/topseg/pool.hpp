@@ -1,9 +1,9 @@
 // A small pool of threads for one call at a time: its workers share the parts of each stage.
 //
-// Between calls they sleep; within a call they look for the next stage for some microseconds before
-// they sleep, because a stage takes no longer than waking a thread does. Parts are handed out by
-// chance, so a stage's parts must not depend on each other; then the result is the same for any
-// number of threads.
+// Between calls they sleep; within a call they look for the next stage for some ten microseconds
+// before they sleep, because a stage takes no longer than waking a thread does. Parts are handed
+// out by chance, so a stage's parts must not depend on each other; then the result is the same for
+// any number of threads.
 #pragma once
 
 #include <atomic>
@@ -80,7 +80,7 @@ public:
 
 private:
 #ifdef TOPSEG_THREADS
-    static constexpr int patience = 2000;  // looks at the next stage before a worker sleeps
+    static constexpr int patience = 60000;  // looks at the next stage before a worker sleeps
 
     void take_parts(int worker) {
         for (int part; (part = next_.fetch_add(1, std::memory_order_relaxed)) < parts_;)
