@@ -17,7 +17,7 @@ from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.data.transforms import Distort, Flip, PadCrop, RandomScale, Resize, StepScale
 from topseg.interop.paddleseg import is_paddleseg, translate
-from topseg.losses import CrossEntropy, Ohem
+from topseg.losses import CrossEntropy, Dice, Focal, Lovasz, Ohem
 from topseg.recipe import (
     OptimConfig,
     Recipe,
@@ -269,6 +269,55 @@ def test_losses(make: Callable[..., Path]) -> None:
         changed(make, f"loss: {{types: [{{{hard}, weight: [{weights}]}}], coef: [1]}}")
 
 
+@pytest.mark.parametrize(
+    ("loss", "terms", "note"),
+    [
+        ("type: OhemCrossEntropyLoss", (Ohem(threshold=0.7, min_kept=2500),), "4 images of a GPU"),
+        (
+            "type: OhemCrossEntropyLoss, thresh: 0.9, min_kept: 130000, ignore_index: 255",
+            (Ohem(threshold=0.9, min_kept=32500),),
+            "32500 of each image here",
+        ),
+        ("type: LovaszSoftmaxLoss, classes: present", (Lovasz(),), "1 x lovasz"),
+        ("type: DiceLoss, smooth: 1.0", (Dice(),), "of those in the batch here"),
+        ("type: MultiClassFocalLoss, num_class: 150", (Focal(gamma=2),), "1 x focal"),
+        (
+            "type: MultiClassFocalLoss, num_class: 150, alpha: 0.5, gamma: 3",
+            (Focal(weight=0.5, gamma=3),),
+            "0.5 x focal",
+        ),
+        ("type: FocalLoss, alpha: 0.3, gamma: 1", (Focal(weight=0.5, gamma=1),), "two sigmoids"),
+        (
+            "type: MixedLoss, coef: [0.8, 0.2], losses: [{type: CrossEntropyLoss}, "
+            "{type: LovaszSoftmaxLoss}]",
+            (CrossEntropy(weight=0.8), Lovasz(weight=0.2)),
+            "0.8 x cross_entropy, labelled pixels, 0.2 x lovasz",
+        ),
+    ],
+)
+def test_every_loss(make: Callable[..., Path], loss: str, terms: Any, note: str) -> None:
+    told: list[str] = []
+    path = make("tiny", f"loss: {{types: [{{{loss}}}], coef: [1]}}")
+    assert read_recipe(path, report=told.append).loss == terms
+    assert note in next(line for line in told if "loss -> " in line)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("type: LovaszSoftmaxLoss, classes: all", "classes: got 'all', topseg has only 'present'"),
+        ("type: DiceLoss, weight: [1, 2]", "weight: got .*, topseg has only None"),
+        ("type: MultiClassFocalLoss, alpha: [1, 2]", "alpha: got .*, expected a number"),
+        ("type: OhemCrossEntropyLoss, ignore_index: 0", "ignore_index: got 0, topseg has only 255"),
+        ("type: OhemCrossEntropyLos", "did you mean 'OhemCrossEntropyLoss'"),
+        ("type: DiceLoss, power: 2", "power: topseg does not know this setting"),
+    ],
+)
+def test_each_refusal_of_a_loss(make: Callable[..., Path], loss: str, message: str) -> None:
+    with pytest.raises(InputError, match=rf"loss.types.0.*{message}"):
+        changed(make, f"loss: {{types: [{{{loss}}}], coef: [1]}}")
+
+
 def test_how_to_evaluate_is_told(make: Callable[..., Path]) -> None:
     told: list[str] = []
     views = "aug_eval: True, flip_horizontal: True, scales: [0.5, 1.0], is_slide: True"
@@ -301,7 +350,7 @@ optimizer:
   beta1: 0.8
   custom_cfg: [{name: bias, weight_decay_mult: 0}]
 lr_scheduler: {decay_steps: 5, warmup_start_lr: null}
-loss: {types: [{type: OhemCrossEntropyLoss, min_kept: 3}], coef: [1, 1]}
+loss: {types: [{type: SemanticConnectivityLoss}], coef: [1, 1]}
 model: {num_classes: 19, head_use_dw: False, backbone: {pretrained: https://example.com/a.pdparams}}
 test_config: {flip_vertical: True}
 """

@@ -4,8 +4,8 @@ Decision: a key is honoured, or honoured in another way and that is said, or ref
 none is dropped in silence, and all refusals come at once. Where a file is silent PaddleSeg's own
 defaults hold, and those that surprise are said.
 
-Source: PaddleSeg ``cvlibs/config.py``, ``cvlibs/builder.py``, ``optimizers/optimizer.py`` and
-``models/losses/cross_entropy_loss.py`` (version 2.9).
+Source: PaddleSeg ``cvlibs/config.py``, ``cvlibs/builder.py`` and ``optimizers/optimizer.py``
+(version 2.9).
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from topseg.bundle.published import PUBLISHED
+from topseg.core import plugins
 from topseg.core.config import Tree, read_yaml
 from topseg.core.errors import InputError
+from topseg.interop.paddle_losses import read_losses
 from topseg.interop.paddle_transforms import read_train_transforms, read_val_transforms
 from topseg.interop.sections import Section, agreed
+from topseg.models import VARIANTS, find_variant
 
 GPUS = 4
 """PaddleSeg's batch is that of one GPU; its published configurations are written for four."""
@@ -79,7 +82,8 @@ def translate(config: Tree) -> Translation:
     augment, loop["crop"], normalize = read_train_transforms(train, channels, notes)
     optim, head = _optimizer(optimizer, backbone, notes)
     optim["lr"], schedule = _schedule(top.section("lr_scheduler"), loop["steps"], head, notes)
-    loss = _losses(top.section("loss"), data["ignore_index"], notes)
+    images = loop["batch_size"] // GPUS
+    loss = read_losses(top.section("loss"), data["ignore_index"], images, notes)
     resize = read_val_transforms(val, channels, normalize, notes)
     _test_config(top.section("test_config"), notes)
     if top.take("export") is not None:
@@ -124,29 +128,31 @@ def _merge(below: Tree, above: Tree) -> Tree:
     return merged
 
 
-_SIZES = {
-    "TopTransformer_Base": "topformer_base",
-    "TopTransformer_Small": "topformer_small",
-    "TopTransformer_Tiny": "topformer_tiny",
-}
 _NAMES = {one.url: one.name for one in PUBLISHED.values()}
 
 
 def _model(model: Section, backbone: Section, notes: list[str]) -> Tree:
-    model.kind(["TopFormer"])
-    kind = backbone.kind(_SIZES)
-    depthwise = [kind == "TopTransformer_Tiny"] if kind else [False, True]
-    model.only("head_use_dw", *depthwise, default=False, why=f"the head of {kind}")
-    model.only("align_corners", False)
-    tree = {
-        "name": _SIZES.get(kind or ""),
-        "pool": "fixed",
-        "weights": _weights(model),
-        "backbone_weights": _weights(backbone),
-    }
+    """Translate the network: whichever knows what PaddleSeg calls it."""
+    known = [
+        (variant, variant.paddleseg)
+        for variant in map(find_variant, plugins.known("models", VARIANTS))
+        if variant.paddleseg is not None
+    ]
+    kind = model.kind({there.model for _, there in known})
+    size = backbone.kind([there.backbone for _, there in known if kind in (None, there.model)])
+    found = next((one for one in known if one[1].backbone == size), None)
+    for key in {key for _, there in known for key in there.switches}:
+        values = [found[1].switches[key]] if found else [False, True]
+        model.only(key, *values, default=False, why=f"as {size} has it")
+    tree = {"weights": _weights(model), "backbone_weights": _weights(backbone)}
     start = tree["weights"] or tree["backbone_weights"] or "random weights"
-    notes.append(f"model: {kind} -> {tree['name']}, pool fixed as there, from {start}")
-    return tree
+    if found is None:
+        return tree
+    variant, _ = found
+    options = variant.family.options_of("PaddleSeg")
+    told = "".join(f", {key} {value} as there" for key, value in options.items())
+    notes.append(f"model: {size} -> {variant.name}{told}, from {start}")
+    return {"name": variant.name, **options, **tree}
 
 
 def _weights(section: Section) -> Any:
@@ -298,44 +304,6 @@ def _schedule(
         "end_lr": scheduler.number("end_lr", 1e-4) * factor,
         "decay_from": "warmup",
     }
-
-
-def _losses(loss: Section, ignore: int, notes: list[str]) -> list[Tree]:
-    """Translate the loss of TopFormer's one output."""
-    types, factors = loss.sections("types"), loss.numbers("coef", [])
-    if len(types) != 1 or len(factors) != 1:
-        one = "expected one of each: TopFormer has one output"
-        loss.refuse("types", f"got {len(types)}, with coef {factors}; {one}")
-    terms = [term for one in types for term in _terms(one, next(iter(factors), 1.0), ignore)]
-    described = (
-        f"{t['weight']:g} x {t['name']}, {t.get('mean_over', 'hard')} pixels" for t in terms
-    )
-    notes.append(f"loss -> {', '.join(described)}")
-    return terms
-
-
-def _terms(loss: Section, weight: float, ignore: int) -> list[Tree]:
-    kind = loss.kind(("CrossEntropyLoss", "MixedLoss"))
-    if kind == "MixedLoss":
-        parts, factors = loss.sections("losses"), loss.numbers("coef", [])
-        if len(parts) != len(factors):
-            loss.refuse("coef", f"got {len(factors)}, expected one for each of {len(parts)} losses")
-        pairs = zip(parts, factors, strict=False)
-        return [term for part, factor in pairs for term in _terms(part, weight * factor, ignore)]
-    loss.only("ignore_index", ignore, why="as train_dataset")
-    loss.only("data_format", "NCHW")
-    labelled, hard = loss.take("avg_non_ignore", True), loss.number("top_k_percent_pixels", 1.0)
-    if hard != 1:
-        loss.only("weight", None, why="there it also changes which pixels are hard")
-        return [{"name": "ohem", "weight": weight, "fraction": hard}]
-    return [
-        {
-            "name": "cross_entropy",
-            "weight": weight,
-            "class_weights": loss.take("weight"),
-            "mean_over": "labelled" if labelled else "all",
-        }
-    ]
 
 
 def _test_config(test: Section, notes: list[str]) -> None:

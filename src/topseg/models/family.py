@@ -63,6 +63,23 @@ class Family:
     files: WeightFiles | None = None
     """Its weights in the files of other projects; None: only its own names are known."""
 
+    def options_of(self, project: str) -> Mapping[str, Any]:
+        """Return the options that another project trains its networks with."""
+        origins = self.files.origins.values() if self.files else ()
+        return next((origin.options for origin in origins if origin.project == project), {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddleName:
+    """How a configuration of PaddleSeg names a network."""
+
+    model: str
+    """The type of its ``model:``."""
+    backbone: str
+    """The type of the backbone in it."""
+    switches: Mapping[str, bool] = field(default_factory=dict)
+    """Keys of ``model:`` and what each has to be; those that a file leaves out are off."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Variant:
@@ -77,6 +94,8 @@ class Variant:
     """Trainable parameters at 150 classes and three channels."""
     macs: int = 0
     """Multiply-accumulates of convolutions and attention products for one 512x512 image."""
+    paddleseg: PaddleName | None = None
+    """What PaddleSeg calls it; None: it has no such network."""
 
     def options(self, given: Mapping[str, Any], where: str) -> Any:
         """Check the options of a network and fill in those that are not given.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
-from topseg.models.family import Family, Variant
+from topseg.models.family import Family, PaddleName, Variant
 from topseg.models.topformer.config import BASE, SMALL, TINY, TOKEN_STRIDE, Dimensions, Options
 from topseg.models.topformer.weights import FILES
 
@@ -58,6 +58,12 @@ FAMILY: Final = Family(
     files=FILES,
 )
 
+
+def _in_paddleseg(size: str, *, depthwise: bool) -> PaddleName:
+    switches = {"head_use_dw": depthwise, "align_corners": False}
+    return PaddleName(model="TopFormer", backbone=f"TopTransformer_{size}", switches=switches)
+
+
 VARIANTS: Final = (
     Variant(
         name="topformer_base",
@@ -65,6 +71,7 @@ VARIANTS: Final = (
         config=BASE,
         parameters=5_062_646,
         macs=1_752_203_264,
+        paddleseg=_in_paddleseg("Base", depthwise=False),
     ),
     Variant(
         name="topformer_small",
@@ -72,6 +79,7 @@ VARIANTS: Final = (
         config=SMALL,
         parameters=3_034_662,
         macs=1_112_297_472,
+        paddleseg=_in_paddleseg("Small", depthwise=False),
     ),
     Variant(
         name="topformer_tiny",
@@ -79,5 +87,6 @@ VARIANTS: Final = (
         config=TINY,
         parameters=1_389_654,
         macs=534_110_208,
+        paddleseg=_in_paddleseg("Tiny", depthwise=True),
     ),
 )
