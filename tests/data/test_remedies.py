@@ -163,7 +163,7 @@ def test_pasting_what_is_printed_mends_a_data_set(
     # What is printed next trains with the same settings.
     (command,) = (line for line in text.splitlines() if line.startswith("to train on it: topseg "))
     train = shlex.split(command)[5:]
-    assert train[:4] == ["train", "topformer_tiny", "--out", "runs/mine"]
+    assert train[:4] == ["train", "finetune", "--out", "runs/mine"]
     recipe = read_recipe(ROOT / train[1], train[4:])
     assert recipe.data.root in (str(root), str(root / "archive v2"))
     assert find_pairs(recipe.data, "train").pairs

@@ -13,6 +13,9 @@ from topseg.core.errors import InputError, UnreadableError
 from topseg.core.storage import is_dir
 from topseg.core.terminal import say, show_progress
 
+_FEW = 1000
+"""Images of a training split, below which the packaged model is the better start."""
+
 
 @app.command
 def check(data: Path, /, *overrides: str) -> int:
@@ -42,8 +45,9 @@ def check(data: Path, /, *overrides: str) -> int:
         raise InputError("\n".join(lines)) from None
     say(report.text(command=("topseg", "check", str(data), *overrides)))
     if not report.errors and is_dir(data):
-        command = ["topseg", "train", "topformer_tiny", "--out", "runs/mine"]
-        command.append(f"data.root={data}")
+        few = report.splits["train"].images < _FEW
+        name = "finetune" if few else "topformer_tiny"
+        command = ["topseg", "train", name, "--out", "runs/mine", f"data.root={data}"]
         words = with_settings(command, [f"data.{one}" for one in overrides])
         say(f"to train on it: {words}")
     return 2 if report.errors else 0
