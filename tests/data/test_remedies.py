@@ -133,9 +133,6 @@ FAULTY: dict[str, Callable[[Path], None]] = {
     "other folders": lambda root: make(
         root, (0, 1, 7), None, "{split}/rgb/{name}.png", "{split}/seg/{name}_label.png"
     ),
-    "VOC's folders without lists": lambda root: make(
-        root, (0, 1), images="JPEGImages/{name}.jpg", masks="SegmentationClass", splits={"": 10}
-    ),
     "a folder inside": lambda root: make(root / "archive v2", (0, 1, 2), None),
     "a folder with a space": lambda root: make(root / "my photos", (0, 1, 3)),
 }

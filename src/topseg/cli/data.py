@@ -30,7 +30,7 @@ def check(data: Path, /, *overrides: str) -> int:
     from topseg.data.remedies import with_settings
     from topseg.recipe import read_data_recipe
 
-    if found := _labels_of_a_tool(data):
+    if not overrides and (found := _labels_of_a_tool(data)):
         raise InputError(found)
     source = read_data_recipe(data, overrides)
     try:
