@@ -3,12 +3,14 @@
 import struct
 import warnings
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet, default_palette
@@ -227,3 +229,57 @@ def test_lossless_webp_is_a_mask(tree: Any) -> None:
     values = np.array([[0, 1, 2, 255]], np.uint8)
     PIL.Image.fromarray(values).convert("RGB").save(tree.root / "a.webp", lossless=True)
     np.testing.assert_array_equal(MaskReader(ABC)(tree.root / "a.webp"), values)
+
+
+def test_numbers_of_netpbm_are_those_of_the_file(tmp_path: Path) -> None:
+    """Pillow spreads them to 0..255, and a bitmap's 1 is black."""
+    read = MaskReader(LabelSet(tuple("abcdefghijkl"), default_palette(12)))
+    values = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    text = " ".join(str(value) for value in values.ravel()).encode()
+    files = {
+        "15.pgm": b"P5\n# a comment 4 4\n4 3\n15\n" + values.tobytes(),
+        "11.pgm": b"P2 4 3 11\n" + text,
+        "255.pgm": b"P5 4 3 255\n" + values.tobytes(),
+        "300.pgm": b"P5 4 3 300\n" + values.astype(">u2").tobytes(),
+        "65535.pgm": b"P5 4 3 65535\n" + values.astype(">u2").tobytes(),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        np.testing.assert_array_equal(read(tmp_path / name), values, name)
+    bits = values % 2
+    (tmp_path / "a.pbm").write_bytes(b"P1 4 3\n" + " ".join(map(str, bits.ravel())).encode())
+    (tmp_path / "b.pbm").write_bytes(b"P4 4 3\n" + np.packbits(bits, axis=1).tobytes())
+    for name in ("a.pbm", "b.pbm"):
+        np.testing.assert_array_equal(read(tmp_path / name), bits, name)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_jpeg_2000_by_its_wavelet(exact: bool, tmp_path: Path) -> None:
+    read = MaskReader(LabelSet(tuple("abcd"), default_palette(4)))
+    values = np.resize(np.arange(4, dtype=np.uint8), (32, 32))
+    path = tmp_path / "a.jp2"
+    PIL.Image.fromarray(values).save(path, irreversible=not exact)
+    if exact:
+        np.testing.assert_array_equal(read(path), values)
+        return
+    with pytest.raises(InputError, match="JPEG2000 changes a mask's values"):
+        read(path)
+
+
+def test_a_grey_bmp_of_four_bits_is_refused(tmp_path: Path) -> None:
+    colors = b"".join(bytes((value, value, value, 0)) for value in range(16))
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 1, 1, 4, 0, 4, 0, 0, 16, 0)
+    start = b"BM" + struct.pack("<IHHI", 58 + len(colors), 0, 0, 54 + len(colors))
+    (tmp_path / "a.bmp").write_bytes(start + header + colors + bytes(range(4)))
+    read = MaskReader(LabelSet(tuple("abcd"), default_palette(4)))
+    with pytest.raises(InputError, match="a grey BMP of 4 bits; save masks as PNG"):
+        read(tmp_path / "a.bmp")
+
+
+@pytest.mark.parametrize("values", [np.array([[-1, 0]]), np.arange(400).reshape(20, 20) * 2])
+def test_values_that_no_setting_ignores_have_no_setting(
+    values: NDArray[Any], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(InputError, match=r"correct the classes, or ignore such pixels$"):
+        MaskReader(LabelSet(("a", "b"), default_palette(2)))(tmp_path / "a.npy")

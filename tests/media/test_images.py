@@ -4,12 +4,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.features
 import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.media.images import decode_image, is_whole, read_image, read_size
+from topseg.media.tiff import upright
 
 Array = NDArray[np.uint8]
 
@@ -193,3 +195,31 @@ def test_png_chunk_longer_than_its_file_reaches_no_decoder(tmp_path: Path) -> No
     assert not is_whole(data[:-1])
     with pytest.raises(InputError, match="truncated"):
         decode_image(claims, "body")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_is_turned_by_its_own_boxes(orientation: int, tmp_path: Path) -> None:
+    """OpenCV knows the turn of EXIF alone, which Pillow writes as boxes of the file."""
+    if not PIL.features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    y, x = np.mgrid[0:32, 0:48]
+    pixels = np.stack([x * 5, y * 7, x + y], -1).astype(np.uint8)
+    path = tmp_path / "a.avif"
+    PIL.Image.fromarray(pixels).save(path, exif=exif, quality=100)
+    expected = upright(pixels, orientation)
+    found = read_image(path)
+    assert found.shape == expected.shape
+    assert read_size(path) == expected.shape[:2]
+    assert np.abs(found.astype(int) - expected).max() < 16
+
+
+@pytest.mark.parametrize("largest", [7, 15, 100, 254])
+def test_few_bits_of_netpbm_are_spread(largest: int, tmp_path: Path) -> None:
+    values = (np.arange(4 * 5 * 3) % (largest + 1)).astype(np.uint8).reshape(4, 5, 3)
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6\n# so 5 4 255\n5 4\n%d\n" % largest + values.tobytes())
+    np.testing.assert_array_equal(read_image(path), np.rint(values * (255 / largest)))
+    with PIL.Image.open(path) as file:
+        assert np.abs(np.asarray(file).astype(int) - read_image(path)).max() <= 1

@@ -189,3 +189,12 @@ def test_a_codec_that_is_not_installed_is_named(compression: str, tmp_path: Path
     assert "InputError" in line
     assert compression.upper() in line
     assert line.endswith("; pip install 'topseg[tiff]'")
+
+
+def test_a_preview_before_the_image_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(RGB[::4, ::4], subfiletype=1, photometric="rgb")
+        file.write(RGB, photometric="rgb")
+    np.testing.assert_array_equal(read_image(path), RGB)
+    assert read_size(path) == RGB.shape[:2]

@@ -30,7 +30,7 @@ from topseg.data.classes import label_set, mask_reader
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs, size_mismatch
 from topseg.data.duplicates import Hash, Hashes, difference_hash
-from topseg.data.errors import DataError, UnknownValuesError, ignore_setting
+from topseg.data.errors import DataError, UnknownValuesError, can_ignore, ignore_setting
 from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.leaks import find_leaks
@@ -196,7 +196,7 @@ def check(
             more, ignores = _count(report, split, pairs, findings, seen, hashes[split])
             unknown, ignored = unknown | more, ignored or ignores
     report.problems += find_leaks(hashes, names, config.group)
-    if unknown:
+    if unknown and can_ignore(unknown):
         given = config.ignore_index
         before = {given} if isinstance(given, int) else set(given or ())
         settings[ignore_setting(unknown | (before if ignored else set()))] = None

@@ -10,6 +10,8 @@ import shlex
 
 from topseg.core.errors import InputError
 
+_MANY = 32
+
 
 class DataError(InputError):
     """Something in a data set cannot be used.
@@ -60,6 +62,11 @@ class UnknownValuesError(DataError):
         super().__init__(what, *settings)
         self.place, self.cause = place, cause
         self.values, self.others = values, others
+
+
+def can_ignore(values: frozenset[int] | set[int]) -> bool:
+    """Return whether values may be taken for 'no class': so many are another kind of mask."""
+    return len(values) <= _MANY and min(values) >= 0 and max(values) < 65536
 
 
 def ignore_setting(values: frozenset[int] | set[int]) -> str:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelMap, LabelSet, Mask
-from topseg.data.errors import UnknownValuesError, ignore_setting
+from topseg.data.errors import UnknownValuesError, can_ignore, ignore_setting
 from topseg.media.images import is_whole, read_array, read_bytes
+from topseg.media.netpbm import largest_value
 from topseg.media.tiff import is_tiff, read_tiff
 
 _LOSSY: Final = ("JPEG", "MPO", "AVIF", "HEIF")
@@ -118,21 +119,16 @@ class MaskReader:
             raise InputError(f"{path}: truncated, the end of the mask is missing; get it again")
         try:
             file = PIL.Image.open(io.BytesIO(data))
+            if data[:2] == b"BM" and data[28] in (2, 4) and file.mode == "L":  # read as bytes
+                raise OSError(f"a grey BMP of {data[28]} bits; save masks as PNG")
             upright = PIL.ImageOps.exif_transpose(file)
             array = np.asarray(upright.convert("RGB") if self._colors else upright)
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
             raise InputError(f"{path}: not readable as a mask ({error})") from None
-        lossy = file.format in _LOSSY or _is_lossy_webp(data)
+        lossy = file.format in _LOSSY or _is_lossy_webp(data) or _is_lossy_jpeg2000(data)
         if lossy and not self._nearest:
             raise InputError(f"{path}: {file.format} changes a mask's values; save masks as PNG")
-        if not self._colors and data.startswith(_PNG_START):
-            bits, color = data[24:26]
-            if color == 0 and bits in (2, 4):  # grey, which Pillow spreads to 0..255
-                array = array // (255 // (2**bits - 1))
-            elif color != 0 and bits == 16:  # colours, which Pillow cuts to 8 bits
-                deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-                array = np.asarray(deep)
-        return array
+        return array if self._colors else _as_stored(array, data)
 
     def _colors_of(self, array: NDArray[Any], path: Path) -> NDArray[np.int32]:
         if array.ndim == 2 or array.shape[2] < 3:  # grey is a colour too
@@ -179,12 +175,37 @@ class MaskReader:
         rest = f"expected {_ranges(known.tolist())}; correct the classes, or ignore such pixels"
         return UnknownValuesError(
             f"{path}: value {value} {place}, {rest}",
-            *([ignore_setting({*values, *self.ignored})] if max(values) < 65536 else ()),
+            *([ignore_setting({*values, *self.ignored})] if can_ignore(values) else ()),
             place=place.removeprefix("at "),
             cause=f"value {value}, {rest}",
             values=values,
             others=bool((classes == self.labels.ignore_index).any()),
         )
+
+
+def _as_stored(array: NDArray[Any], data: bytes) -> NDArray[Any]:
+    """Return the numbers of a file that Pillow has spread, turned or cut."""
+    if data.startswith(_PNG_START):
+        bits, color = data[24:26]
+        if color == 0 and bits in (2, 4):  # grey, spread to 0..255
+            return np.asarray(array // (255 // (2**bits - 1)))
+        if color != 0 and bits == 16:  # colours, cut to 8 bits
+            deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            return np.asarray(deep)
+    largest = largest_value(data)
+    if largest == 1 and array.dtype == np.bool_:  # a bitmap, whose 1 is black
+        return ~array
+    if largest is not None and largest not in (255, 65535):
+        spread = 255 if largest < 255 else 65535
+        array = np.rint(array * (largest / spread)).astype(np.uint16)
+    return array
+
+
+def _is_lossy_jpeg2000(data: bytes) -> bool:
+    """Return whether a JPEG 2000 file has the wavelet that rounds (of its first COD segment)."""
+    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    at = data.find(b"\xff\x52", start, start + 4096)
+    return start >= 0 and at >= 0 and len(data) > at + 13 and data[at + 13] == 0
 
 
 def _is_lossy_webp(data: bytes) -> bool:

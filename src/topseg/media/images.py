@@ -23,6 +23,7 @@ from topseg.core.archives import split
 from topseg.core.errors import InputError
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
+from topseg.media.netpbm import largest_value
 from topseg.media.tiff import Tiff, is_tiff, read_tiff, read_tiff_size, upright
 
 Image = NDArray[np.uint8]
@@ -155,6 +156,9 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
         1: cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
         3: cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH,
     }.get(channels, cv2.IMREAD_UNCHANGED)
+    packed = data[4:8] == b"ftyp"  # AVIF, whose own turn OpenCV does not know
+    if packed:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
@@ -162,10 +166,15 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
     if image is None:
         return _by_pillow(data, name, channels)
     image = np.atleast_3d(image)
+    largest = largest_value(data)
+    if largest is not None and 1 < largest < 255:  # fewer than 8 bits are spread, as of TIFF
+        image = np.rint(image * (255 / largest)).astype(np.uint8)
     if channels == 3:  # not by IMREAD_COLOR_RGB: OpenCV 5.0 scrambles 16-bit TIFF under it
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     elif channels == 4 and image.shape[2] == 4:
-        image = upright(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), _orientation(io.BytesIO(data)))
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
+    if packed or (channels == 4 and image.shape[2] == 4):
+        image = upright(image, _orientation(io.BytesIO(data)))
     return image
 
 

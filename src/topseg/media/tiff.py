@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,9 @@ def _first_page(source: io.BytesIO | Path, name: str) -> Iterator[TiffPage]:
         with tifffile.TiffFile(source) as file:
             if not file.pages:
                 raise ValueError("no image in it")
-            yield file.pages.first
+            # A preview may come before the image.
+            pages = (cast("TiffPage", page) for page in file.pages)
+            yield next((page for page in pages if not page.is_reduced), file.pages.first)
     except InputError:
         raise
     except Exception as error:  # a damaged file can raise anything, struct.error to MemoryError
