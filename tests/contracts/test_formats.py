@@ -80,6 +80,18 @@ def turned_tiff(path: Path) -> None:
     tifffile.imwrite(path, SCENE, photometric="rgb", extratags=tags, metadata=None)
 
 
+def preview(path: Path) -> None:
+    import tifffile
+
+    with tifffile.TiffWriter(path) as file:
+        file.write(SCENE[::4, ::4], subfiletype=1, photometric="rgb")
+        file.write(SCENE, photometric="rgb")
+
+
+def few_bits(path: Path) -> None:
+    path.write_bytes(b"P5 96 64 15\n" + (GREY // 16).tobytes())
+
+
 def animated(path: Path) -> None:
     frames = [
         PIL.Image.fromarray(np.broadcast_to(v, (64, 96, 3)).astype(np.uint8)) for v in (9, 99)
@@ -134,8 +146,10 @@ KINDS = (
     Kind("BMP", ".bmp", pillow(SCENE)),
     Kind("PPM", ".ppm", pillow(SCENE)),
     Kind("PGM", ".pgm", pillow(GREY), expected=GREY3),
+    Kind("PGM, 4 bits", ".pgm", few_bits, expected=GREY3 // 16 * 17),
     Kind("JPEG 2000, lossless", ".jp2", pillow(SCENE)),
     Kind("AVIF", ".avif", pillow(SCENE, quality=95), None, np.empty(0), True),
+    Kind("AVIF, turned", ".avif", turned, None, np.empty(0), True),
     Kind("TIFF, 8 bits", ".tif", tiff(SCENE, **RGB, **PIXELS)),
     Kind("TIFF, 8 bits planar", ".tif", tiff(SCENE, **RGB, **BANDS)),
     Kind("TIFF, LZW with predictor", ".tif", tiff(SCENE, **RGB, compress="lzw", predictor=2)),
@@ -151,6 +165,7 @@ KINDS = (
     Kind("TIFF, float32 planar", ".tif", tiff(SCENE / np.float32(255), **BANDS), 255.0),
     Kind("TIFF, float64", ".tif", tiff(SCENE / 255), 255.0),
     Kind("TIFF, turned", ".tif", turned_tiff, expected=np.rot90(SCENE, -1)),
+    Kind("TIFF, preview first", ".tif", preview),
     Kind("TIFF, grey", ".tif", tiff(GREY), expected=GREY3),
     Kind("TIFF, white is zero", ".tif", tiff(255 - GREY, photometric="MINISWHITE"), None, GREY3),
     Kind(

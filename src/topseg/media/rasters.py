@@ -31,8 +31,8 @@ from topseg.core.errors import InputError
 from topseg.core.files import atomic_path, check_regular
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet, Mask
-from topseg.media.images import Image, check_pixels, read_orientation
-from topseg.media.tiff import check_tiff
+from topseg.media.images import Image, check_pixels
+from topseg.media.stored import check_stored
 
 _BLOCK: Final = 512
 _LARGEST_VRT: Final = 64 * 2**20
@@ -188,15 +188,8 @@ def open_raster(path: Path, channels: int, scale: float | None = None) -> Iterat
         except RasterioError as error:
             raise InputError(f"{path}: not readable as an image ({error})") from None
         with source:
-            if source.driver in ("GTiff", "COG"):
-                check_tiff(path)
+            check_stored(path, source.driver)
             _check_bands(path, source, channels)
-            turn = read_orientation(path)
-            if turn != 1:
-                raise InputError(
-                    f"{path}: is to be shown turned (EXIF orientation {turn}), which rows of a "
-                    "file cannot be; turn the image itself first"
-                )
             yield Raster(path, channels, scale, source)
 
 

@@ -134,13 +134,15 @@ def read_tiff(data: bytes, name: str) -> Tiff:
 
 
 def check_tiff(path: Path) -> None:
-    """Check by the tags of a TIFF file that its samples mean colours.
+    """Check by the tags of a TIFF file that its samples mean colours, and no preview comes first.
 
     Raises:
         InputError: They do not, or the file is damaged.
     """
     with _first_page(path, str(path)) as page:
         _check_tags(page, str(path))
+        if page.index:
+            raise InputError(f"{path}: a preview comes before the image; save the image alone")
 
 
 def read_tiff_size(path: Path) -> Size:
