@@ -55,6 +55,11 @@ OF_PYDANTIC = re.compile(
         ("loss=[]", "loss: got [], expected at least 1"),
         ("train.crop=[512]", "train.crop.1: a value is required here, none was given"),
         ("train.crop=[1, 2, 3]", "train.crop: got 3, expected at most 2"),
+        (
+            "data.root=~",
+            "data.root: got None, expected text; YAML reads null and a bare ~ as nothing: write "
+            "the path, or ~/ and more",
+        ),
         ("train=3", "train: got 3, expected a section of 'key: value' lines"),
     ],
 )

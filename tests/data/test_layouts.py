@@ -195,6 +195,32 @@ def test_camvid(tree: Any) -> None:
     assert (data[0].mask == 255).all()
 
 
+@pytest.mark.parametrize(
+    ("line", "image"),
+    [
+        ("a.b.c", "a.b.c.jpg"),
+        ("a.b.c 1", "a.b.c.jpg"),
+        ("a.b.c  -1", "a.b.c.jpg"),
+        ("./a.b.c.jpg", "a.b.c.jpg"),
+        ("VOC2012/JPEGImages/a.b.c.jpg", "a.b.c.jpg"),
+        ("/JPEGImages/a.b.c.jpg /SegmentationClass/a.b.c.png", "a.b.c.jpg"),
+        ("x.jpg", "x.jpg.jpg"),
+        ("c.png", "c.png.jpg"),
+        ("UPPER", "UPPER.JPG"),
+        ("with space", "with space.jpg"),
+        ("sub\\deep\\q.1", "sub/deep/q.1.bmp"),
+        ("10.5", "10.5.tif"),
+    ],
+)
+def test_a_line_of_voc_lists(line: str, image: str, tree: Any) -> None:
+    for name in ("a.b.c.jpg", "x.jpg.jpg", "c.png.jpg", "UPPER.JPG", "with space.jpg", "10.5.tif"):
+        tree.image(f"JPEGImages/{name}")
+    tree.image("JPEGImages/sub/deep/q.1.bmp")
+    tree.text("ImageSets/Segmentation/train.txt", line)
+    mask = f"SegmentationClass/{image.rpartition('.')[0]}.png"
+    assert found(tree, "voc") == [(f"JPEGImages/{image}", mask)]
+
+
 def test_voc_names_have_dots_sub_folders_and_any_suffix(tree: Any) -> None:
     names = ("frame.0001", "frame.0002", "sub/b", "p")
     for name, suffix in zip(names, (".jpg", ".png", ".jpeg", ".tif"), strict=True):

@@ -184,3 +184,10 @@ def test_paths_of_overrides_survive_in_the_written_recipe(
     (tmp_path / "run").mkdir()
     (tmp_path / "run/recipe.yaml").write_text(to_yaml(recipe))
     assert read_recipe(tmp_path / "run/recipe.yaml") == recipe
+
+
+def test_a_mapping_of_data_is_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("data: {layout: camvid}")
+    found = read_recipe(path, [f"data={{root: {tmp_path}, val: 0.2}}"]).data
+    assert (found.root, found.val, found.layout) == (str(tmp_path), 0.2, "camvid")

@@ -171,6 +171,8 @@ def _hint(problem: _Problem) -> str:
     kind, value = problem.found["type"], problem.found["input"]
     if kind == "string_type" and isinstance(value, bool):
         return "; YAML reads the words yes, no, on and off as true and false: quote them, as 'no'"
+    if kind == "string_type" and value is None:
+        return "; YAML reads null and a bare ~ as nothing: write the path, or ~/ and more"
     if kind == "string_type" and isinstance(value, int | float):
         return f"; quote it, as '{value}'"
     if kind == "int_parsing" and isinstance(value, str) and re.fullmatch(r"\d+:\d+", value):

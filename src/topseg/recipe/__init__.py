@@ -310,8 +310,10 @@ def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:
     for one in overrides:
         key, _, text = one.partition("=")
         value = parse_yaml(text, f"override '{one}'", texts=True) if key in _DATA else None
-        given = Path(os.path.expanduser(value) if isinstance(value, str) else "")
-        if key == "data" and exists(given):
+        given = Path(os.path.expanduser(value)) if isinstance(value, str) else None
+        if given is None:
+            others.append(one)
+        elif key == "data" and exists(given):
             tree = {**tree, "data": _data_tree(given)}
         elif key == "data.root" and is_file(home(given) / "dataset.yaml"):
             tree = merge(tree, {"data": _data_tree(given)})

@@ -23,16 +23,17 @@ from topseg.data.layouts.pairs import (
     relative,
 )
 
+_FLAGS = ("-1", "0", "1")
+"""What VOC's lists of one class have after a name."""
+
 
 def find_pairs(root: Path, names: tuple[str, ...] | None, split: Split) -> Pairs:
     """Find the pairs of some splits (the names of lists: train, trainaug, val, trainval)."""
     home = _home(root)
     names = names or (default_split(root, split),)
-    suffixes: dict[str, str] = {}  # of each stem, as the first list has it
-    for name in names:
-        for stem, suffix in _entries(home, name):
-            suffixes.setdefault(stem, suffix)
-    return Pairs(tuple(_pair(home, stem, suffix) for stem, suffix in suffixes.items()))
+    entries = dict.fromkeys(entry for name in names for entry in _entries(home, name))
+    pairs = {pair.image: pair for pair in (_pair(home, entry) for entry in entries)}
+    return Pairs(tuple(pairs.values()))
 
 
 def default_split(root: Path, split: Split) -> str:
@@ -54,31 +55,46 @@ def _home(root: Path) -> Path:
     return home
 
 
-def _entries(home: Path, name: str) -> list[tuple[str, str]]:
-    """Return the stems that a list names, each with the suffix that it gives or .jpg."""
+def _entries(home: Path, name: str) -> list[str]:
+    """Return the images that a list names, below JPEGImages/, with or without a suffix."""
     file = home / "ImageSets" / "Segmentation" / f"{name}.txt"
     if name == "trainaug" and not is_file(file):
         masks = files_by_stem(home / "SegmentationClassAug")
-        return [
-            (stem, ".jpg") for stem in sorted(masks.keys() - dict(_entries(home, "val")).keys())
-        ]
-    return [_entry(columns[0]) for _, columns in read_list(file)]
+        return sorted(masks.keys() - {_parted(one)[0] for one in _entries(home, "val")})
+    return [_entry(columns) for _, columns in read_list(file)]
 
 
-def _entry(text: str) -> tuple[str, str]:
-    """Part the suffix of an image from a list's entry; other dots belong to the stem."""
-    path = PurePosixPath(text.removeprefix("/"))
-    if path.parts[0] == "JPEGImages":
-        path = path.relative_to("JPEGImages")
-    if path.suffix.lower() in SUFFIXES:
-        return str(path.with_suffix("")), path.suffix
-    return str(path), ".jpg"
+def _entry(columns: list[str]) -> str:
+    """Return the image that a line names; a flag of VOC's or a mask may follow it."""
+    alone = len(columns) == 1 or columns[-1] in _FLAGS or "/" in columns[-1]
+    path = PurePosixPath((columns[0] if alone else " ".join(columns)).replace("\\", "/"))
+    parts = [part for part in path.parts if part != "/"]
+    if "JPEGImages" in parts:
+        parts = parts[parts.index("JPEGImages") + 1 :]
+    return "/".join(parts)
 
 
-def _pair(home: Path, stem: str, suffix: str) -> Pair:
-    files = [home / "JPEGImages" / f"{stem}{end}" for end in (suffix, ".jpg", *sorted(SUFFIXES))]
-    image = next((file for file in files if is_file(file)), files[0])
-    own, more = (home / f"SegmentationClass{end}" / f"{stem}.png" for end in ("", "Aug"))
+def _parted(entry: str) -> tuple[str, str]:
+    """Part the suffix of an image from an entry; other dots belong to the stem."""
+    suffix = PurePosixPath(entry).suffix
+    known = suffix if suffix.lower() in SUFFIXES else ""
+    return entry.removesuffix(known), known
+
+
+def _pair(home: Path, entry: str) -> Pair:
+    """Return the files of an entry; what looks like a suffix may be a part of the stem."""
+    stem, known = _parted(entry)
+    places = [(stem, known)] if known else []
+    places += [
+        (one, end)
+        for one in dict.fromkeys((entry, stem))
+        for ending in (".jpg", *sorted(SUFFIXES))
+        for end in (ending, ending.upper())
+    ]
+    images = home / "JPEGImages"
+    stem, end = next((p for p in places if is_file(images / "".join(p))), places[0])
+    image = images / f"{stem}{end}"
+    own, more = (home / f"SegmentationClass{part}" / f"{stem}.png" for part in ("", "Aug"))
     mask = more if is_file(more) and not is_file(own) else own
     return Pair(image, mask, relative(image, home))
 
