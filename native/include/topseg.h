@@ -15,7 +15,8 @@
  * Every function that can fail returns a status; topseg_error() then has the text of it: what is
  * wrong, where, what was got and what was expected. No exception leaves the library. A model may be
  * used by several threads at once; each call has working memory of its own. Sizes are in pixels and
- * always in the order height, width.
+ * always in the order height, width. A process may be forked while no call runs: the model works
+ * in both, and each closes its own.
  */
 #ifndef TOPSEG_H
 #define TOPSEG_H

@@ -15,6 +15,8 @@
 #include "topseg.h"
 
 namespace topseg {
+// The library has classes of the same names inside; in a static build the linker would mix them up.
+inline namespace api {
 
 class Error : public std::runtime_error {
 public:
@@ -100,4 +102,5 @@ private:
     topseg_info info_{};
 };
 
+}  // namespace api
 }  // namespace topseg

@@ -130,6 +130,7 @@ topseg_status make_mask(const topseg_model* model, const topseg_image* image, In
         check(mask, "mask: a null pointer");
         const topseg::Size size =
             topseg::network_size(metadata.resize, {image->height, image->width});
+        topseg::Model::check_size(1, size.height, size.width);
         std::vector<std::uint8_t> input(std::size_t(size.height) * std::size_t(size.width) *
                                         std::size_t(metadata.channels));
         prepare(model, *image, size, input.data());

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <new>
 
 #include "commands.hpp"
 
@@ -125,6 +126,11 @@ int predict(const Arguments& arguments) {
             predict_one(model, job, out, arguments);
         } catch (const InputError& error) {
             std::fprintf(stderr, "%s\n", error.what());
+            ++failed;
+        } catch (const std::exception& error) {  // too large for the memory, or for the network
+            const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+            std::fprintf(stderr, "%s: %s\n", job.image.string().c_str(),
+                         memory ? "not enough memory" : error.what());
             ++failed;
         }
     }

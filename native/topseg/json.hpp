@@ -1,7 +1,9 @@
 // JSON, as far as metadata.json and the header of a safetensors file need it. The text comes from a
-// file that may be hostile: depth and size are bounded, and every error is an exception.
+// file that may be hostile: depth and number of values are bounded, and every error is an
+// exception.
 #pragma once
 
+#include <charconv>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -42,6 +44,7 @@ public:
 
 private:
     static constexpr int max_depth = 32;
+    static constexpr int max_values = 1 << 20;  // 100 MB of Json; 65,535 classes take a third
 
     JsonReader(std::string_view text, const std::string& where) : text_(text), where_(where) {}
 
@@ -71,6 +74,7 @@ private:
 
     Json value(int depth) {
         if (depth == max_depth) fail("nested too deeply");
+        if (++values_ > max_values) fail("more than 2^20 values");
         Json found;
         if (take('{')) {
             found.kind = Json::Kind::mapping;
@@ -107,9 +111,17 @@ private:
                std::string_view("+-.0123456789eE").find(text_[at_]) != std::string_view::npos)
             ++at_;
         const std::string word(text_.substr(start, at_ - start));
+        double number = 0;
+#ifdef __cpp_lib_to_chars
+        // Whatever the program's locale is; a number beyond the range of double is wrong as well.
+        const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+        const bool fine = error == std::errc() && end == word.data() + word.size();
+#else
         char* end = nullptr;
-        const double number = std::strtod(word.c_str(), &end);
-        if (word.empty() || *end) fail("expected a value");
+        number = std::strtod(word.c_str(), &end);
+        const bool fine = !word.empty() && !*end;
+#endif
+        if (!fine) fail("expected a value");
         return number;
     }
 
@@ -174,6 +186,7 @@ private:
     std::string_view text_;
     const std::string& where_;
     std::size_t at_ = 0;
+    int values_ = 0;
 };
 
 }  // namespace topseg

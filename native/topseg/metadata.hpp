@@ -116,16 +116,18 @@ inline Metadata read_metadata(std::string_view text, const std::string& where) {
     const auto& deviations = input.list("std", std::size_t(found.channels));
     for (std::size_t c = 0; c < means.size(); ++c) {
         const double mean = number_of(means[c]), deviation = number_of(deviations[c]);
-        if (!std::isfinite(mean) || !(deviation > 0)) input.fail("mean, std: expected numbers");
-        found.scale.push_back(float(1 / (255 * deviation)));
-        found.shift.push_back(float(mean / deviation));
+        const double scale = 1 / (255 * deviation), shift = mean / deviation;
+        if (!(scale > 0 && scale < 1e30) || !(std::abs(shift) < 1e30))
+            input.fail("mean, std: expected numbers, std above 0");
+        found.scale.push_back(float(scale));
+        found.shift.push_back(float(shift));
     }
     if (const Json* rule = root.find("resize", Json::Kind::mapping)) {
         const detail::Section resize(*rule, where + ": resize");
         const Json* side = rule->find("short_side");
         const bool keep = side && side->kind == Json::Kind::null;
-        found.resize.short_side = keep ? 0 : resize.whole("short_side", 32, 1 << 20, 512);
-        found.resize.max_long_side = resize.whole("max_long_side", 32, 1 << 20, 2048);
+        found.resize.short_side = keep ? 0 : resize.whole("short_side", 32, 16384, 512);
+        found.resize.max_long_side = resize.whole("max_long_side", 32, 1000000, 2048);
         found.resize.multiple = resize.whole("multiple", 32, 128, 64);
         if (found.resize.multiple % 32) resize.fail("multiple: expected 32, 64 or 128");
         found.resize.up = resize.text("round", "nearest") == "up";

@@ -4,7 +4,7 @@
 //     model.logits(pixels, 1, height, width, out, threads);
 //
 // Each call takes memory and threads of its own from what earlier calls have left. A process that
-// was forked makes new ones: threads do not survive a fork.
+// was forked makes new ones: threads do not survive a fork. It may be forked while no call runs.
 #pragma once
 
 #include <memory>
@@ -33,6 +33,7 @@ struct ModelOptions {
 class Model {
 public:
     static constexpr int stride = 8, multiple = 32;
+    static constexpr std::int64_t max_pixels = std::int64_t(1) << 28;  // of an image
 
 #ifndef __wasm__  // where there are no files: bundles come from memory
     // Reads a bundle's folder. Raises BundleError for everything that is wrong with it.
@@ -72,10 +73,19 @@ public:
     const Metadata& metadata() const { return metadata_; }
     const char* code_path() const { return path_; }
 
+    // Raises Error for images that logits() does not take.
+    static void check_size(int batch, int height, int width) {
+        if (batch < 1 || height < multiple || width < multiple || height % multiple ||
+            width % multiple || std::int64_t(height) * width > max_pixels)
+            raise("images: got " + std::to_string(batch) + " of " + std::to_string(height) + "x" +
+                  std::to_string(width) +
+                  " (height x width), expected multiples of 32 and at most 2^28 pixels");
+    }
+
     // Runs the network.
     //   pixels: (batch, height, width, C) bytes, or floats of 0 to 255
     //   out:    (batch, K, height / 8, width / 8)
-    // Raises Error where height or width is no multiple of 32.
+    // Raises Error where check_size() does.
     template <class Pixel>
     void logits(const Pixel* pixels, int batch, int height, int width, float* out, int threads,
                 Laps* laps = nullptr) const {
@@ -107,7 +117,8 @@ private:
         std::unique_ptr<ThreadPool> pool;
     };
 
-    static constexpr std::size_t max_kept = 8;
+    // How much of it is kept between calls.
+    static constexpr std::size_t max_kept = 8, max_kept_bytes = std::size_t(512) << 20;
 
     static long process() {
 #ifdef __unix__
@@ -144,13 +155,6 @@ private:
         raise("code path '" + name + "' is not to be had on this processor, known: " + known);
     }
 
-    static void check_size(int batch, int height, int width) {
-        if (batch < 1 || height < multiple || width < multiple || height % multiple ||
-            width % multiple || std::int64_t(height) * width > (std::int64_t(1) << 28))
-            raise("images: got " + std::to_string(batch) + " of " + std::to_string(height) + "x" +
-                  std::to_string(width) + " (height x width), expected multiples of 32");
-    }
-
     std::unique_ptr<Lease> take(int height, int width, int threads) const {
         {
             const std::lock_guard lock(mutex_);
@@ -178,13 +182,17 @@ private:
     }
 
     void give_back(std::unique_ptr<Lease> lease) const {
-        std::unique_ptr<Lease> oldest;  // freed after the lock
+        std::vector<std::unique_ptr<Lease>> dropped;  // freed after the lock
         const std::lock_guard lock(mutex_);
         kept_.push_back(std::move(lease));
-        if (kept_.size() > max_kept) {
-            oldest = std::move(kept_.front());
-            kept_.erase(kept_.begin());
+        std::size_t count = 0, bytes = 0;
+        for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept, ++count) {
+            bytes += (*kept)->memory->bytes();
+            if (count == max_kept || bytes > max_kept_bytes) break;
         }
+        const auto first = kept_.end() - std::ptrdiff_t(count);
+        dropped.assign(std::make_move_iterator(kept_.begin()), std::make_move_iterator(first));
+        kept_.erase(kept_.begin(), first);
     }
 
     Metadata metadata_;

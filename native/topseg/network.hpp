@@ -37,6 +37,7 @@ public:
     // Maps and scratch memory of one call at a time, for one size and number of threads.
     struct Workspace {
         virtual ~Workspace() = default;
+        virtual std::size_t bytes() const = 0;
     };
 
     virtual ~Network() = default;

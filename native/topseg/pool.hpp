@@ -10,7 +10,6 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
-#include <system_error>
 #include <vector>
 
 #include "topseg/cpu.hpp"
@@ -23,11 +22,7 @@ public:
     // more to give.
     explicit ThreadPool(int threads) {
 #ifdef TOPSEG_THREADS
-        try {
-            for (int worker = 1; worker < threads; ++worker)
-                others_.emplace_back([this, worker] { serve(worker); });
-        } catch (const std::system_error&) {
-        }
+        others_ = start_threads(threads - 1, [this](int worker) { serve(worker); });
 #else
         (void)threads;
 #endif
@@ -56,22 +51,23 @@ public:
 #endif
     }
 
-    // Calls work(part, worker) for every part in [0, parts), worker in [0, threads()).
+    // Calls work(part, worker) for every part in [0, parts), worker in [0, threads()). Throws what
+    // the first part to fail threw.
     template <class Work>
     void run(int parts, const Work& work) {
 #ifdef TOPSEG_THREADS
         if (!others_.empty() && parts > 1) {
             work_ = std::cref(work);
-            parts_ = parts;
-            next_.store(0, std::memory_order_relaxed);
+            parts_.reset(parts);
             busy_.store(int(others_.size()), std::memory_order_relaxed);
             {
                 const std::lock_guard lock(mutex_);
                 ++stage_;
             }
             wake_.notify_all();
-            take_parts(0);
+            parts_.take(0, work_);
             while (busy_.load(std::memory_order_acquire)) std::this_thread::yield();
+            parts_.finish();
             return;
         }
 #endif
@@ -82,11 +78,6 @@ private:
 #ifdef TOPSEG_THREADS
     static constexpr int patience = 60000;  // looks at the next stage before a worker sleeps
 
-    void take_parts(int worker) {
-        for (int part; (part = next_.fetch_add(1, std::memory_order_relaxed)) < parts_;)
-            work_(part, worker);
-    }
-
     void serve(int worker) {
         for (unsigned seen = 0;; ++seen) {
             for (int look = 0; look < patience && stage_.load(std::memory_order_acquire) == seen;)
@@ -96,7 +87,7 @@ private:
                 wake_.wait(lock, [&] { return stage_.load() != seen; });
             }
             if (stopping_) return;
-            take_parts(worker);
+            parts_.take(worker, work_);
             busy_.fetch_sub(1, std::memory_order_release);
         }
     }
@@ -105,8 +96,8 @@ private:
     std::mutex mutex_;
     std::condition_variable wake_;
     std::function<void(int, int)> work_;
-    int parts_ = 0;
-    std::atomic<int> next_{0}, busy_{0};
+    Parts parts_;
+    std::atomic<int> busy_{0};
     std::atomic<unsigned> stage_{0};
     bool stopping_ = false;
 #endif

@@ -52,6 +52,8 @@ public:
         Conv found{outputs, inputs, kernel, std::vector<float>(weight.size()), {}};
         for (std::size_t o = 0; o < std::size_t(outputs); ++o) {
             const double scale = gamma[o] / std::sqrt(variance[o] + epsilon);
+            if (!(std::abs(scale) <= 1e9))  // false, too, for a variance below zero
+                fail(norm + ": a scale of " + std::to_string(scale) + ", expected at most 1e9");
             for (std::size_t i = o * filter; i < (o + 1) * filter; ++i)
                 found.weight[i] = float(weight[i] * scale);
             found.bias.push_back(float(beta[o] - mean[o] * scale));

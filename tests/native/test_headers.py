@@ -15,20 +15,25 @@ FLAGS = ["-std=c++17", "-O1", "-g0", "-Wall", "-Wextra", "-Werror", "-ffp-contra
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
-def build(source: Path, program: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(COMPILER), *FLAGS, *SANITIZE, "-I", str(ROOT / "native"), str(source)]
+THREADS = ["-fsanitize=thread"]
+
+
+def build(
+    source: Path, program: Path, sanitize: list[str] = SANITIZE
+) -> subprocess.CompletedProcess[str]:
+    command = [str(COMPILER), *FLAGS, *sanitize, "-I", str(ROOT / "native"), str(source)]
     return subprocess.run([*command, "-o", str(program)], capture_output=True, text=True)
 
 
-def run(name: str, tmp_path: Path, text: str = "") -> str:
-    """Build and run a program; give what it printed."""
+def run(name: str, tmp_path: Path, text: str = "", sanitize: list[str] = SANITIZE) -> str:
+    """Build and run a program; return what it printed."""
     if COMPILER is None:
         pytest.skip("no C++ compiler")
     probe = tmp_path / "probe.cpp"
     probe.write_text("int main() {}")
-    if build(probe, tmp_path / "probe").returncode:
+    if build(probe, tmp_path / "probe", sanitize).returncode:
         pytest.skip("the compiler has no sanitizers")
-    built = build(HERE / f"{name}.cpp", tmp_path / name)
+    built = build(HERE / f"{name}.cpp", tmp_path / name, sanitize)
     assert built.returncode == 0, built.stderr
     done = subprocess.run([tmp_path / name], input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,3 +51,8 @@ def test_tail(tmp_path: Path) -> None:
 
 def test_loss(tmp_path: Path) -> None:
     assert run("test_loss", tmp_path) == "ok\n"
+
+
+@pytest.mark.parametrize("sanitize", [SANITIZE, THREADS], ids=["memory", "threads"])
+def test_pool(tmp_path: Path, sanitize: list[str]) -> None:
+    assert run("test_pool", tmp_path, sanitize=sanitize) == "ok\n"

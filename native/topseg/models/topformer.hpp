@@ -43,6 +43,21 @@ public:
             Floats stem_rows, gates, middle, coarse, row, mixed, scores, attention;
         };
         std::vector<Worker> workers;
+
+        std::size_t bytes() const override {
+            std::size_t sum = 0;
+            const auto add = [&](const auto&... floats) { ((sum += floats.bytes()), ...); };
+            for (const Map& map : maps) add(map.values);
+            add(scene.values, scene_after.values, projected.values, attended.values);
+            add(widened.values, filtered.values);
+            for (const Level& level : levels) add(level.gates.values, level.injected.values);
+            for (const Worker& own : workers) {
+                add(own.scratch.ring, own.scratch.filtered, own.scratch.zeros, own.stem_rows);
+                add(own.gates, own.middle, own.coarse, own.row, own.mixed, own.scores);
+                add(own.attention);
+            }
+            return sum;
+        }
     };
 
     std::unique_ptr<Workspace> workspace(int height, int width, int threads) const override {

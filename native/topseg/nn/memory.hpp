@@ -18,8 +18,8 @@ public:
 
     explicit Floats(std::size_t count) {
         constexpr std::size_t line = 64, beyond = 64 * sizeof(float);
-        const std::size_t bytes = (count * sizeof(float) + beyond + line - 1) / line * line;
-        memory_.reset(static_cast<float*>(std::aligned_alloc(line, bytes)));
+        bytes_ = (count * sizeof(float) + beyond + line - 1) / line * line;
+        memory_.reset(static_cast<float*>(std::aligned_alloc(line, bytes_)));
         if (!memory_) {
 #ifdef __cpp_exceptions
             throw std::bad_alloc();
@@ -27,10 +27,11 @@ public:
             raise("not enough memory");
 #endif
         }
-        std::memset(memory_.get(), 0, bytes);
+        std::memset(memory_.get(), 0, bytes_);
     }
 
     float* data() const { return memory_.get(); }
+    std::size_t bytes() const { return bytes_; }
     float& operator[](std::size_t i) const { return memory_.get()[i]; }
 
 private:
@@ -38,6 +39,7 @@ private:
         void operator()(float* p) const { std::free(p); }
     };
     std::unique_ptr<float, Free> memory_;
+    std::size_t bytes_ = 0;
 };
 
 // (height, width, channels) floats; `channels` counts the padded ones.
