@@ -9,10 +9,8 @@
 #define TOPSEG_PATH avx512
 #define TOPSEG_LANES 16
 #ifdef __clang__
-#pragma clang attribute push(                                                            \
-    __attribute__((                                                                      \
-        target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512"))), \
-    apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512")
 #endif
