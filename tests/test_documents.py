@@ -43,6 +43,7 @@ NOT_RUN = {
     r"--precision int8": "an extra; tests/exporting/test_quantization.py has it",
     r"model\.pdparams bundle|^topseg predict bundle photo": "a file of others; tests/interop",
     r"PATH|\btopseg train RECIPE|compare-runs A B": "a form with blanks, or data that is not here",
+    r"--import phone": "a file from a phone; tests/native/test_program.py has one",
     r"key=value": "a form with blanks",
 }
 """Pattern of a command that is parsed but not run -> why."""

@@ -14,7 +14,8 @@ session = onnxruntime.InferenceSession(f"{bundle}/model.onnx")
 
 image = cv2.cvtColor(cv2.imread(photo), cv2.COLOR_BGR2RGB)  # (H, W, 3) bytes
 height, width = image.shape[:2]
-scale = min(rule["max_long_side"] / max(height, width), rule["short_side"] / min(height, width))
+short = rule["short_side"] or min(height, width)
+scale = min(rule["max_long_side"] / max(height, width), short / min(height, width))
 m = rule["multiple"]  # sides become multiples of it; "up": rounded up
 shift = m - 1 if rule["round"] == "up" else m // 2
 h, w = (max(1, (round(side * scale) + shift) // m) * m for side in (height, width))

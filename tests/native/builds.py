@@ -57,8 +57,8 @@ def make(preset: str) -> Build:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     configured = cmake("--preset", preset, "-DTOPSEG_WERROR=ON", "-DBUILD_SHARED_LIBS=OFF")
-    if missing := re.search(r"Could NOT find (\w+)", configured.stderr):
-        pytest.skip(f"no static {missing[1]} library for {preset}")
+    if missing := re.search(r"Could NOT find (\w+)", configured.stdout):
+        pytest.skip(f"{missing[1]} is not installed as a static library for {preset}")
     assert configured.returncode == 0, configured.stderr
     built = cmake("--build", "--preset", preset, "--parallel", os.cpu_count() or 1)
     assert built.returncode == 0, built.stdout + built.stderr

@@ -48,12 +48,18 @@ private:
             for (int i = 0; i < size; ++i) at[i] += std::ptrdiff_t(count) * step * channels;
             x += count;
         };
-        for (; x + block <= pixels; forward(block))
+        while (x + block <= pixels) {
             run_block<size, step, block, activation>(at, out + std::ptrdiff_t(x) * channels);
-        for (; x + 2 <= pixels; forward(2))
+            forward(block);
+        }
+        while (x + 2 <= pixels) {
             run_block<size, step, 2, activation>(at, out + std::ptrdiff_t(x) * channels);
-        for (; x < pixels; forward(1))
+            forward(2);
+        }
+        while (x < pixels) {
             run_block<size, step, 1, activation>(at, out + std::ptrdiff_t(x) * channels);
+            forward(1);
+        }
     }
 
     // `count` outputs of a row, one vector of channels after the other. Every input is loaded once

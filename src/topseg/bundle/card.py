@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from topseg.bundle.metadata import Graph, Metadata, Proof, Quantization
+from topseg.bundle.usage import usage_lines
 from topseg.core.files import write_text
 from topseg.core.geometry import STRIDE
 
@@ -24,11 +25,7 @@ def _lines(name: str, metadata: Metadata) -> Iterator[str]:
     yield ""
     if metadata.notice:
         yield from (f"**{metadata.notice[0].upper()}{metadata.notice[1:]}.**", "")
-    yield "```python"
-    yield "import topseg"
-    yield f'mask = topseg.load("{name}")("photo.jpg").mask   # (H, W), the photo\'s own size'
-    yield "```"
-    yield ""
+    yield from usage_lines(name, metadata)
     yield "| | |"
     yield "|---|---|"
     yield f"| Origin | {metadata.origin} |"
