@@ -83,7 +83,10 @@ def test_ellipses(labels: Labels) -> None:
         ('<polygon label="car" points="1,2;3,3" />', "fewer than 3"),
         ('<polygon label="car" points="1,2;3,3;1e12,4" />', "far outside"),
         ('<mask label="car" rle="3" left="0" top="0" width="2" height="2"/>', "do not fill"),
-        ('<mask label="car" rle="9" left="0" top="0" width="99999" height="99999"/>', "size"),
+        (
+            '<mask label="car" rle="9" left="0" top="0" width="99999" height="99999"/>',
+            "larger than",
+        ),
         ('<mask label="car" rle="-1, 5" left="0" top="0" width="2" height="2"/>', "do not fill"),
         (f'<mask label="car" rle="{10**30}" left="0" top="0" width="2" height="2"/>', "runs"),
         ('<mask label="car" rle="4" top="0" width="2" height="2"/>', "a number for left"),

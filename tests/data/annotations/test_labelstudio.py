@@ -68,7 +68,10 @@ def test_brush_strokes(density: float) -> None:
     [
         ("abc", "cannot be read"),
         ([300], "cannot be read"),
-        ([], "cut off"),
+        ([], "cannot be read"),
+        (10**30, "cannot be read"),
+        ([10**30], "cannot be read"),
+        ([0, 0], "cut off"),
         (packed(np.zeros(40, np.uint8)), "another size"),
         (packed(np.arange(80, dtype=np.uint8))[:-20], "cut off"),
         (packed(np.zeros(80, np.uint8))[:8], "cut off"),

@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import io
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from topseg.core.geometry import Size
 from topseg.data.annotations.shapes import ShapeError
 
 MAX_PIXELS: Final = 1 << 28
-"""Of a picture that is labelled, and of a bitmap in an annotation."""
+"""Of an image that is labelled."""
 
 
-def decode_picture(data: bytes) -> NDArray[Any]:
-    """Decode a small picture: (H, W) or (H, W, C), palette indices as they are.
-
-    Raises:
-        ShapeError: It is none, or too large.
-    """
-    try:
-        with PIL.Image.open(io.BytesIO(data), formats=("PNG", "BMP", "WEBP")) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ShapeError("a bitmap of too many pixels")
-            return np.asarray(picture)
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        if isinstance(error, ShapeError):
-            raise
-        raise ShapeError("a bitmap that cannot be read") from None
-
-
-def decode_bitmap(data: bytes) -> NDArray[np.bool_]:
-    """Decode the picture of one region: (H, W), set where it is not zero.
+def decode_bitmap(data: bytes, size: Size) -> NDArray[np.bool_]:
+    """Decode the picture of one region: (h, w), set where it is not zero.
 
     Of a picture with alpha, alpha decides.
 
+    Args:
+        data: A PNG, BMP or WebP.
+        size: (height, width) of the image that it belongs to; it is not larger.
+
     Raises:
-        ShapeError: It is none, or too large.
+        ShapeError: It is no such picture, or larger.
     """
-    pixels = decode_picture(data)
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=("PNG", "BMP", "WEBP")) as picture:
+            if picture.width > size[1] or picture.height > size[0]:
+                raise ShapeError("a bitmap larger than its image")
+            pixels = np.asarray(picture)
+    except ShapeError:
+        raise
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+        raise ShapeError("a bitmap that cannot be read") from None
     if pixels.ndim == 3:
         pixels = pixels[..., -1] if pixels.shape[2] in (2, 4) else pixels.max(axis=2)
     return np.asarray(pixels != 0)

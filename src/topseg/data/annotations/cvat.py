@@ -6,6 +6,7 @@ and one with a document type is refused, for entities could make it grow without
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,8 @@ from topseg.core.errors import InputError, shorten
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
 from topseg.core.labels import Color, default_palette
-from topseg.data.annotations.bitmaps import MAX_PIXELS
 from topseg.data.annotations.files import Images, find_files, root_of, some_files, split_of
-from topseg.data.annotations.shapes import Bitmap, Polygons, Shape, ShapeError
+from topseg.data.annotations.shapes import Bitmap, Late, Polygons, Shape, ShapeError
 from topseg.data.annotations.source import Content, Item, Options, Region, Source, SourceFormat
 
 _SHAPES: Final = frozenset(
@@ -220,7 +220,7 @@ def _shape(shape: CvatShape) -> Shape:
     if shape.kind == "ellipse":
         return Polygons((_ellipse(given),))
     if shape.kind == "mask":
-        return _mask(given)
+        return Late(functools.partial(_mask, given))
     raise ShapeError(f"a {shape.kind}, which has no outline")
 
 
@@ -233,7 +233,7 @@ def _ellipse(given: Attributes) -> NDArray[np.float64]:
     return np.stack([columns, rows], axis=1)
 
 
-def _mask(given: Attributes) -> Bitmap:
+def _mask(given: Attributes, size: Size) -> Bitmap:
     """Read runs of outside and inside by turns, along the rows of a window."""
     width, height = (int(_number(given, key)) for key in ("width", "height"))
     try:
@@ -241,8 +241,8 @@ def _mask(given: Attributes) -> Bitmap:
     except (ValueError, OverflowError):
         raise ShapeError("a mask whose runs cannot be read") from None
     area = width * height
-    if not 0 < area <= MAX_PIXELS or width < 0:
-        raise ShapeError("a mask of an impossible size")
+    if not (0 < height <= size[0] and 0 < width <= size[1]):
+        raise ShapeError("a mask larger than its image")
     if (counts < 0).any() or (counts > area).any() or counts.sum() != area:
         raise ShapeError("run lengths that do not fill their mask")
     bits = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)

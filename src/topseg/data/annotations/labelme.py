@@ -8,7 +8,7 @@ for no class.
 from __future__ import annotations
 
 import base64
-import binascii
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ from topseg.data.annotations.files import (
     root_of,
     some_files,
 )
-from topseg.data.annotations.shapes import Bitmap, Outline, Shape, ShapeError
+from topseg.data.annotations.shapes import Bitmap, Late, Outline, Shape, ShapeError
 from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
 
 
@@ -119,13 +119,17 @@ def _shape(shape: LabelmeShape) -> Shape:
     if shape.shape_type == "mask":
         if shape.mask is None or len(points) != 2:
             raise ShapeError("a bitmap without its pixels or its two corners")
-        try:
-            data = base64.b64decode(shape.mask, validate=True)
-        except binascii.Error:
-            raise ShapeError("a bitmap that cannot be read") from None
         left, top = np.trunc(points[0].clip(-MAX_PIXELS, MAX_PIXELS)).astype(int).tolist()
-        return Bitmap(decode_bitmap(data), top, left)
+        return Late(functools.partial(_bitmap, shape.mask, top, left))
     raise ShapeError(f"a {shape.shape_type[:20]}, which has no area")
+
+
+def _bitmap(text: str, top: int, left: int, size: Size) -> Bitmap:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ShapeError("a bitmap that cannot be read") from None
+    return Bitmap(decode_bitmap(data, size), top, left)
 
 
 FORMAT: Final = SourceFormat(

@@ -6,6 +6,7 @@ was not cancelled counts.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from pathlib import Path
@@ -30,7 +31,7 @@ from topseg.data.annotations.files import (
     some_files,
     split_of,
 )
-from topseg.data.annotations.shapes import Bitmap, Polygons, Shape, ShapeError
+from topseg.data.annotations.shapes import Bitmap, Late, Polygons, Shape, ShapeError, crop
 from topseg.data.annotations.source import Content, Item, Options, Region, Source, SourceFormat
 
 _PREFIX: Final = re.compile(r"[0-9a-f]{8}-")
@@ -165,6 +166,8 @@ def _content(task: StudioTask, size: Size, numbers: dict[str | None, int]) -> Co
         if one.label is None:
             continue
         made_for = one.original_height or size[0], one.original_width or size[1]
+        if made_for not in (size, size[::-1]):
+            break
         try:
             regions.append(Region(numbers[one.label], _shape(one, made_for)))
         except ShapeError as error:
@@ -187,9 +190,15 @@ def _shape(one: StudioResult, size: Size) -> Shape:
             raise ShapeError("a polygon whose points cannot be read") from None
         return Polygons((points / 100 * [size[1], size[0]],))
     if one.type == "brushlabels":
-        pixels = decode_brush(one.value.get("rle"), 4 * size[0] * size[1])
-        return Bitmap(pixels.reshape(*size, 4)[..., 3] > 0)
+        return Late(functools.partial(_stroke, one.value.get("rle")))
     raise ShapeError(f"a region of type {one.type[:20]}, which has no outline")
+
+
+def _stroke(values: Any, size: Size) -> Bitmap:
+    """Read a stroke of red, green, blue and alpha, of which alpha counts."""
+    pixels = decode_brush(values, 4 * size[0] * size[1])
+    patch = crop(pixels.reshape(*size, 4)[..., 3] > 0)
+    return Bitmap(patch.bits, patch.top, patch.left)
 
 
 def decode_brush(values: Any, count: int) -> NDArray[np.uint8]:
@@ -208,9 +217,11 @@ def decode_brush(values: Any, count: int) -> NDArray[np.uint8]:
         ShapeError: It is no such stream, or of another length.
     """
     try:
-        data = bytes(values)
+        data = bytes(values) if isinstance(values, list) else b""
     except (TypeError, ValueError):
         raise ShapeError("a brush stroke that cannot be read") from None
+    if not data:
+        raise ShapeError("a brush stroke that cannot be read")
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     total, at = len(bits), 0
 

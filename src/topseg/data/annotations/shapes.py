@@ -8,6 +8,7 @@ Pillow's (``Outline``) and OpenCV's (``Filled``) cover the outline as well.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -225,7 +226,22 @@ class Bitmap:
         bits = self.bits[top : size[0] - self.top, left : size[1] - self.left]
         if self.top >= size[0] or self.left >= size[1] or not bits.size:
             return EMPTY
-        return Patch(max(0, self.top), max(0, self.left), bits)
+        return Patch(max(0, self.top), max(0, self.left), bits.copy())
+
+
+@dataclass(frozen=True, eq=False)
+class Late:
+    """A shape that is decoded when its turn has come, so that one at a time takes memory.
+
+    Attributes:
+        make: From the image's (height, width) to the shape.
+    """
+
+    make: Callable[[Size], Shape]
+
+    def cover(self, size: Size) -> Patch:
+        """Return the covered pixels."""
+        return self.make(size).cover(size)
 
 
 def crop(bits: NDArray[np.bool_]) -> Patch:

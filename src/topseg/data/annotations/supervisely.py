@@ -7,7 +7,7 @@ by OpenCV in the order of the file.
 from __future__ import annotations
 
 import base64
-import binascii
+import functools
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from topseg.core.labels import Color
 from topseg.data.annotations.bitmaps import decode_bitmap
 from topseg.data.annotations.each import read_each
 from topseg.data.annotations.files import LOOSE, Images, find_files, has_keys, read_schema
-from topseg.data.annotations.shapes import Bitmap, Filled, Shape, ShapeError
+from topseg.data.annotations.shapes import Bitmap, Filled, Late, Shape, ShapeError
 from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
 
 META: Final = "meta.json"
@@ -156,9 +156,13 @@ def _shape(one: SlyObject) -> Shape:
     if one.geometryType == "polygon" and one.points is not None:
         return Filled(_ring(one.points.exterior), tuple(map(_ring, one.points.interior)))
     if one.geometryType == "bitmap" and one.bitmap is not None:
-        left, top = one.bitmap.origin
-        return Bitmap(decode_bitmap(_unpack(one.bitmap.data)), top, left)
+        return Late(functools.partial(_bitmap, one.bitmap))
     raise ShapeError(f"a {one.geometryType[:20]}, which has no outline")
+
+
+def _bitmap(bitmap: SlyBitmap, size: Size) -> Bitmap:
+    left, top = bitmap.origin
+    return Bitmap(decode_bitmap(_unpack(bitmap.data), size), top, left)
 
 
 def _ring(points: Ring) -> NDArray[np.float64]:
@@ -177,7 +181,7 @@ def _unpack(text: str) -> bytes:
         if packed.startswith(b"\x89PNG"):
             return packed
         data = engine.decompress(packed, _MOST)
-    except (binascii.Error, zlib.error):
+    except (ValueError, zlib.error):
         raise ShapeError("a bitmap that cannot be read") from None
     if engine.unconsumed_tail:
         raise ShapeError("a bitmap of too many bytes")
