@@ -63,7 +63,10 @@ def _labels_of_a_tool(data: Path) -> str | None:
             return None
     elif data.suffix.lower() not in (".json", ".xml"):
         return None
-    formats = recognize_format(data)
+    try:
+        formats = recognize_format(data)
+    except InputError:  # a folder that cannot be read, which the check will tell if it matters
+        return None
     if not formats:
         return None
     titles = " and ".join(one.title for one in formats)

@@ -20,6 +20,7 @@ from topseg.data.annotations import (
     voc,
     yolo,
 )
+from topseg.data.annotations.files import glimpse
 from topseg.data.annotations.source import OVERLAPS, SourceFormat
 
 FORMATS: dict[str, SourceFormat] = {
@@ -45,7 +46,8 @@ FORMATS: dict[str, SourceFormat] = {
 
 def recognize_format(source: Path) -> tuple[SourceFormat, ...]:
     """Return the formats that a file or folder is certainly of."""
-    return tuple(one for one in FORMATS.values() if one.recognize(source))
+    seen = glimpse(source)
+    return tuple(one for one in FORMATS.values() if one.recognize(seen))
 
 
 def find_format(source: Path, name: str | None = None) -> SourceFormat:
@@ -64,6 +66,8 @@ def find_format(source: Path, name: str | None = None) -> SourceFormat:
         if name not in FORMATS:
             raise InputError(f"--format: no '{name}'{did_you_mean(name, FORMATS)}")
         return FORMATS[name]
+    if source.suffix.lower() in (".zip", ".tar", ".tgz", ".gz"):
+        raise InputError(f"{source}: an archive; unpack it, and convert the folder")
     found = recognize_format(source)
     if not found:
         raise InputError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
+from topseg.data.annotations.files import Glimpse
 from topseg.data.annotations.masked import find_masked, mask_item, read_codes
 from topseg.data.annotations.source import UNPAINTED, Options, Source, SourceFormat
 
@@ -16,7 +17,7 @@ FOREGROUND: Final = "foreground"
 GREYS: Final = "pixels between black and white, taken by halves"
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize nothing: any mask might be meant so."""
     return False
 

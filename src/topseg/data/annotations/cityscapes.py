@@ -21,12 +21,12 @@ from topseg.core.labels import standard_set
 from topseg.data.annotations.each import read_each
 from topseg.data.annotations.files import (
     LOOSE,
+    Glimpse,
     Images,
     find_files,
     has_keys,
     read_schema,
     root_of,
-    some_files,
 )
 from topseg.data.annotations.shapes import Outline
 from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
@@ -72,9 +72,9 @@ class CityFile:
     objects: list[CityObject]
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a file, or a folder with files, of polygons."""
-    return any(map(_has_polygons, some_files(source, ".json")))
+    return any(map(_has_polygons, seen.some(".json")))
 
 
 def _has_polygons(path: Path) -> bool:

@@ -18,12 +18,12 @@ from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.data.annotations.files import (
     LOOSE,
+    Glimpse,
     Images,
     find_files,
     has_keys,
     read_schema,
     root_of,
-    some_files,
     split_of,
 )
 from topseg.data.annotations.rle import RunLengths, decode_counts
@@ -83,9 +83,9 @@ class CocoFile:
     annotations: list[CocoAnnotation]
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a file, or a folder with files, of objects."""
-    return any(map(_has_objects, some_files(source, ".json")))
+    return any(map(_has_objects, seen.some(".json")))
 
 
 def _has_objects(path: Path) -> bool:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError, shorten
 from topseg.core.labels import STANDARD_SETS, Color, LabelSet, standard_set
+from topseg.data.annotations.files import Glimpse
 from topseg.data.annotations.masked import find_masked, mask_item, read_codes
 from topseg.data.annotations.source import IGNORED, Options, Source, SourceFormat
 from topseg.data.masks import decode_colors, encode_colors
@@ -30,9 +31,9 @@ _SHOWN: Final = 8
 _MOST: Final = 1 << 18  # colours of one mask
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a folder by its file of names and colours."""
-    return source.is_dir() and any((source / name).is_file() for name in PALETTES[1:])
+    return seen.source.is_dir() and any((seen.source / name).is_file() for name in PALETTES[1:])
 
 
 def open_source(source: Path, options: Options) -> Source:

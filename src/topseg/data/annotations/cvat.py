@@ -20,7 +20,7 @@ from topseg.core.errors import InputError, shorten
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
 from topseg.core.labels import Color, default_palette
-from topseg.data.annotations.files import Images, find_files, root_of, some_files, split_of
+from topseg.data.annotations.files import Glimpse, Images, find_files, root_of, split_of
 from topseg.data.annotations.shapes import Bitmap, Late, Polygons, Shape, ShapeError
 from topseg.data.annotations.source import Content, Item, Options, Region, Source, SourceFormat
 
@@ -58,9 +58,9 @@ class CvatFile:
     tracks: int = 0
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a file, or a folder with one, of CVAT's annotations."""
-    return any(_is_cvat(path) for path in some_files(source, ".xml"))
+    return any(_is_cvat(path) for path in seen.some(".xml"))
 
 
 def _is_cvat(path: Path) -> bool:

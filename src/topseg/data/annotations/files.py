@@ -7,10 +7,10 @@ memory. No name in an annotation leads out of the folder that the user gave.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
 
@@ -85,12 +85,35 @@ def find_files(source: Path, suffix: str) -> list[Path]:
     return sorted(path for path in walk(source, _stop) if path.suffix.lower() == suffix)
 
 
-def some_files(source: Path, suffix: str) -> list[Path]:
-    """Find some annotation files of a source: enough to recognize it."""
-    if not source.is_dir():
-        return find_files(source, suffix)
-    files = (path for path in walk(source, _stop) if path.suffix.lower() == suffix)
-    return list(itertools.islice(files, _SOME))
+@dataclass(frozen=True)
+class Glimpse:
+    """A source as far as it takes to recognize it.
+
+    Attributes:
+        source: The file or folder.
+        files: Suffix -> the first files that have it, itself or below it.
+    """
+
+    source: Path
+    files: Mapping[str, list[Path]]
+
+    def some(self, suffix: str) -> list[Path]:
+        """Return some files with a suffix."""
+        return self.files.get(suffix, [])
+
+
+def glimpse(source: Path) -> Glimpse:
+    """Look over a source once.
+
+    Raises:
+        InputError: A sub-folder cannot be read.
+    """
+    files: dict[str, list[Path]] = {}
+    for path in walk(source, _stop) if source.is_dir() else [source]:
+        some = files.setdefault(path.suffix.lower(), [])
+        if len(some) < _SOME:
+            some.append(path)
+    return Glimpse(source, files)
 
 
 def _stop(problem: str) -> None:

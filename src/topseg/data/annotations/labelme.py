@@ -23,12 +23,12 @@ from topseg.data.annotations.bitmaps import MAX_PIXELS, decode_bitmap
 from topseg.data.annotations.each import read_each
 from topseg.data.annotations.files import (
     LOOSE,
+    Glimpse,
     Images,
     find_files,
     has_keys,
     read_schema,
     root_of,
-    some_files,
 )
 from topseg.data.annotations.shapes import Bitmap, Late, Outline, Shape, ShapeError
 from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
@@ -54,9 +54,9 @@ class LabelmeFile:
     imageWidth: int | None = None
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a file, or a folder with files, of shapes."""
-    return any(has_keys(path, "shapes", "imagePath") for path in some_files(source, ".json"))
+    return any(has_keys(path, "shapes", "imagePath") for path in seen.some(".json"))
 
 
 def open_source(source: Path, options: Options) -> Source:

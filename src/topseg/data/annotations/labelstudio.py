@@ -23,12 +23,12 @@ from topseg.core.files import IMAGE_SUFFIXES
 from topseg.core.geometry import Size
 from topseg.data.annotations.files import (
     LOOSE,
+    Glimpse,
     Images,
     find_files,
     has_keys,
     read_schema,
     root_of,
-    some_files,
     split_of,
 )
 from topseg.data.annotations.shapes import Bitmap, Late, Polygons, Shape, ShapeError, crop
@@ -73,9 +73,9 @@ class StudioTask:
     file_upload: str | None = None
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a file, or a folder with files, of tasks."""
-    return any(map(_has_tasks, some_files(source, ".json")))
+    return any(map(_has_tasks, seen.some(".json")))
 
 
 def _has_tasks(path: Path) -> bool:

@@ -18,7 +18,7 @@ from topseg.core.errors import InputError
 from topseg.core.files import check_regular
 from topseg.core.labels import standard_set
 from topseg.data.annotations.bitmaps import MAX_PIXELS
-from topseg.data.annotations.files import some_files
+from topseg.data.annotations.files import Glimpse
 from topseg.data.annotations.masked import find_masked, mask_item
 from topseg.data.annotations.source import (
     IGNORED,
@@ -32,9 +32,9 @@ from topseg.data.annotations.source import (
 CLASSES: Final = "classes.txt"
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a folder with files of MATLAB."""
-    return source.is_dir() and bool(some_files(source, ".mat"))
+    return seen.source.is_dir() and bool(seen.some(".mat"))
 
 
 def open_source(source: Path, options: Options) -> Source:

@@ -20,12 +20,12 @@ from topseg.core.geometry import Size
 from topseg.data.annotations.coco import CocoCategory, CocoImage, category_names
 from topseg.data.annotations.files import (
     LOOSE,
+    Glimpse,
     Images,
     find_files,
     has_keys,
     read_schema,
     root_of,
-    some_files,
     split_of,
 )
 from topseg.data.annotations.masked import read_codes
@@ -68,9 +68,9 @@ class PanopticFile:
     annotations: list[PanopticAnnotation]
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a file, or a folder with files, of segments."""
-    return any(map(_has_segments, some_files(source, ".json")))
+    return any(map(_has_segments, seen.some(".json")))
 
 
 def _has_segments(path: Path) -> bool:

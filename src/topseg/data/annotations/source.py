@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.labels import Color, LabelSet
+from topseg.data.annotations.files import Glimpse
 from topseg.data.annotations.shapes import Patch, Shape, ShapeError
 
 IGNORED: Final = 65535
@@ -149,7 +150,7 @@ class SourceFormat:
     overlap: Overlap | None = None
     rest: Literal["background", "ignore"] = "background"
     notes: str = ""
-    recognize: Callable[[Path], bool]
+    recognize: Callable[[Glimpse], bool]
     open: Callable[[Path, Options], Source]
 
 

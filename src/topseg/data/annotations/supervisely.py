@@ -24,7 +24,7 @@ from topseg.core.geometry import Size
 from topseg.core.labels import Color
 from topseg.data.annotations.bitmaps import decode_bitmap
 from topseg.data.annotations.each import read_each
-from topseg.data.annotations.files import LOOSE, Images, find_files, has_keys, read_schema
+from topseg.data.annotations.files import LOOSE, Glimpse, Images, find_files, has_keys, read_schema
 from topseg.data.annotations.shapes import Bitmap, Filled, Late, Shape, ShapeError
 from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
 
@@ -90,9 +90,9 @@ class SlyFile:
     objects: list[SlyObject]
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a project by its ``meta.json``."""
-    return source.is_dir() and has_keys(source / META, "classes", "title")
+    return seen.source.is_dir() and has_keys(seen.source / META, "classes", "title")
 
 
 def open_source(source: Path, options: Options) -> Source:

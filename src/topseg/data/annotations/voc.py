@@ -12,7 +12,7 @@ from typing import Final
 from topseg.core.errors import InputError
 from topseg.core.labels import standard_set
 from topseg.data.annotations.colors import ColorLookup, read_palette
-from topseg.data.annotations.files import split_of
+from topseg.data.annotations.files import Glimpse, split_of
 from topseg.data.annotations.masked import Masked, mask_item
 from topseg.data.annotations.source import Options, Source, SourceFormat
 from topseg.data.layouts.pairs import files_by_stem, read_list
@@ -21,9 +21,9 @@ _BORDER: Final = (224, 224, 192)
 _MASKS: Final = ("SegmentationClass", "SegmentationClassAug")
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize the folder by that of its masks."""
-    return (source / _MASKS[0]).is_dir()
+    return (seen.source / _MASKS[0]).is_dir()
 
 
 def open_source(source: Path, options: Options) -> Source:

@@ -16,7 +16,7 @@ from topseg.core.config import read_yaml
 from topseg.core.errors import InputError, shorten
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
-from topseg.data.annotations.files import some_files, split_of
+from topseg.data.annotations.files import Glimpse, split_of
 from topseg.data.annotations.masked import match_files
 from topseg.data.annotations.shapes import Filled, ShapeError
 from topseg.data.annotations.source import (
@@ -32,11 +32,11 @@ from topseg.data.annotations.source import (
 _MOST: Final = 256 << 20  # bytes of a text file
 
 
-def recognize(source: Path) -> bool:
+def recognize(seen: Glimpse) -> bool:
     """Recognize a folder with names in YAML and text files below ``labels``."""
-    if not source.is_dir() or not any(_names_in(path) for path in _yamls(source)):
+    if not seen.source.is_dir() or not any(_names_in(path) for path in _yamls(seen.source)):
         return False
-    return any("labels" in path.parts for path in some_files(source, ".txt"))
+    return any("labels" in path.parts for path in seen.some(".txt"))
 
 
 def open_source(source: Path, options: Options) -> Source:
