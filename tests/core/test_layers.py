@@ -26,7 +26,7 @@ FLOORS = [  # from the ground up; a module may import its own package and lower 
     {"evaluation"},
     {"exporting"},
     {"report", "serve", "training"},
-    {"api", "demo"},
+    {"api", "demo", "doctor"},
     {"cli"},
     {"__main__"},
 ]

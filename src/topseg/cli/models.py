@@ -1,4 +1,4 @@
-"""Commands that bring models in and out: models, export, convert."""
+"""Commands about models and engines: models, doctor, export, convert."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from topseg.cli.app import MANY, app
+from topseg.cli.app import MANY, Flag, app
 from topseg.core.terminal import say
 from topseg.exporting.formats import formats_help, precision_help
 
@@ -39,6 +39,33 @@ def models() -> None:
     for name, file in RECIPES.items():
         title = re.split(r"[:,.(]", file.read_text(encoding="utf-8").removeprefix("# "))[0]
         say(f"{name:31} {title.strip()}")
+
+
+@app.command
+def doctor(*, json: Flag = False) -> int:
+    """Report what works on this machine: versions, code paths, engines, resources.
+
+    Each engine runs the packaged model for a moment. Exit code 1: something that is installed does
+    not work.
+
+    Args:
+        json: Print JSON instead of text.
+    """
+    import dataclasses
+    import json as encoder
+
+    from topseg.doctor import Finding, examine
+
+    found: list[Finding] = []
+    for finding in examine():
+        if not json and (not found or found[-1].topic != finding.topic):
+            say(finding.topic)
+        if not json:
+            say(finding)
+        found.append(finding)
+    if json:
+        say(encoder.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
+    return int(any(finding.failed for finding in found))
 
 
 @app.command
