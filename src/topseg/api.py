@@ -157,7 +157,7 @@ def export(
     Args:
         model: MODEL, or a bundle that is open.
         out: The bundle to make.
-        formats: Names of formats; "web" is a folder with the page as well.
+        formats: Names of formats.
         precision: Type the weights are stored in; int8 is calibrated.
         size: (height, width) of the graphs that take one size only.
         data: A data set to compare the mIoU on as well.
@@ -177,7 +177,6 @@ def export(
     from topseg.exporting.quantization import calibration_images
     from topseg.exporting.run import export as run
     from topseg.exporting.run import proof_images
-    from topseg.serve.page.files import write_page
 
     choose_formats(formats, int8=precision == "int8")  # before anything is fetched or read
     bundle = model if isinstance(model, Bundle) else open_model(model)
@@ -187,7 +186,7 @@ def export(
     if images is None and data is not None and precision == "int8":
         images = open_data(metadata, data, split="train")
     channels, scale = metadata.architecture.in_channels, metadata.input.scale
-    made = run(
+    return run(
         bundle,
         out,
         formats,
@@ -201,9 +200,6 @@ def export(
         max_drop=max_drop,
         report=report,
     )
-    if "web" in formats:
-        write_page({out.name: made}, out / "web")
-    return made
 
 
 def check(data: Place, settings: Settings = ()) -> Report:

@@ -24,7 +24,7 @@ def row(form: Format) -> str:
     extras = dict.fromkeys(("train", form.extra))
     int8 = f"`{form.int8.extra}`" if form.int8 else ""
     install = ", ".join(f"`{extra}`" for extra in extras)
-    run = "a browser" if form.contains else f"`{engine.install}`"
+    run = form.place or f"`{engine.install}`"
     cells = [f"`{form.name}`", engine.label, form.files, size, install, run, int8]
     return f"| {' | '.join(cells)} |"
 
@@ -45,7 +45,7 @@ def test_docs_have_no_other_format() -> None:
 def test_help_and_functions(form: Format) -> None:
     assert form.name in formats_help()
     assert (form.name in precision_help()) is (form.int8 is not None)
-    functions = [form.writer, form.int8 and form.int8.quantizer]
+    functions = [form.writer, form.finish, form.int8 and form.int8.quantizer]
     for module, _, name in (function.partition(":") for function in functions if function):
         assert callable(getattr(importlib.import_module(module), name))
 

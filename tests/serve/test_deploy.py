@@ -1,6 +1,8 @@
 """Bundles for other servers."""
 
 import dataclasses
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,11 +10,15 @@ import numpy as np
 import pytest
 import yaml
 
-from topseg.bundle.bundle import Bundle, write_metadata
+from topseg.bundle.bundle import Bundle, read_bundle, write_metadata
 from topseg.bundle.metadata import Graph
+from topseg.bundle.published import SHIPPED
 from topseg.core.errors import InputError
+from topseg.exporting.formats import finish_bundle
 from topseg.serve.config import read_serve_config
 from topseg.serve.deploy import kserve_manifest, triton_config, write_triton
+from topseg.serve.http.guard import HEALTH
+from topseg.serve.metrics import Metrics
 
 
 @pytest.fixture
@@ -97,3 +103,47 @@ def test_kserve_manifest_starts_this_service() -> None:
     assert config.models == {"city": "/mnt/models"}
     assert (config.workers, config.hosts) == (2, ("a.b",))
     assert flags[:4] == ["--host", "0.0.0.0", "--port", "8080"]
+
+
+def test_formats_for_other_servers_lie_beside_the_graphs(bundle: Bundle) -> None:
+    finish_bundle(bundle, ["triton", "kserve", "triton"])
+    folder = bundle.folder
+    assert (folder / "triton/bundle/1/model.onnx").read_text() == "model.onnx"
+    assert (folder / "triton/bundle/config.pbtxt").read_text().startswith('name: "bundle"')
+    manifest = yaml.safe_load((folder / "kserve.yaml").read_text())
+    container = manifest["spec"]["predictor"]["containers"][0]
+    assert container["args"][0] == "bundle=/mnt/models"
+    assert read_bundle(folder).metadata == bundle.metadata
+
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def test_kubernetes_runs_the_service_as_the_image_does() -> None:
+    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    pod = deployment["spec"]["template"]
+    container = pod["spec"]["containers"][0]
+    settings = read_serve_config(models=["topformer-tiny-camvid"], environment={})
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": settings.port, "grpc": settings.grpc_port}
+    assert {port["port"] for port in service["spec"]["ports"]} == set(ports.values())
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    drain = settings.drain_delay_s + settings.drain_s
+    assert pod["spec"]["terminationGracePeriodSeconds"] > drain
+    assert container["args"][0] in SHIPPED
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] in HEALTH
+
+
+def test_dashboard_asks_for_metrics_that_the_service_has() -> None:
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text())
+    metrics = Metrics()
+    metrics.watch({})
+    known = {family.name for family in metrics.registry.collect()}
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(queries) >= 8
+    for query in queries:
+        names = re.findall(r"\b(?:topseg|process)_[a-z_]+", query)
+        assert names, query
+        for name in names:
+            assert re.sub(r"_(bucket|count|sum|total)$", "", name) in known, query

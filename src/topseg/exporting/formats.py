@@ -58,6 +58,10 @@ class Format:
     """Its 8-bit form, if it has one."""
     contains: tuple[str, ...] = ()
     """Formats that are written with it."""
+    place: str | None = None
+    """Where it runs, if that is not this machine's engine."""
+    finish: str | None = None
+    """``module:function``, called with the finished bundle, for what lies beside its graphs."""
     triton: tuple[str, str] | None = None
     """Triton's backend for its graph, and the file name that this backend looks for."""
 
@@ -84,6 +88,18 @@ class Format:
         assert self.int8 is not None
         layers: tuple[str, ...] = _function(self.int8.quantizer)(*given)
         return layers
+
+
+def finish_bundle(bundle: Bundle, names: Iterable[str]) -> None:
+    """Write what formats have beside their graphs, such as the page of "web".
+
+    Args:
+        bundle: The finished bundle.
+        names: Of ``FORMATS``.
+    """
+    for name in dict.fromkeys(names):
+        if finish := FORMATS[name].finish:
+            _function(finish)(bundle)
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -189,6 +205,25 @@ FORMATS = {
             engine="native",
             files="web/, a folder that any web server can show",
             contains=("native",),
+            place="a browser",
+            finish="topseg.serve.page.files:write_web",
+        ),
+        Format(
+            name="triton",
+            engine="onnx",
+            files="triton/, a model repository of Triton",
+            extra="onnx",
+            contains=("onnx",),
+            place="Triton",
+            finish="topseg.serve.deploy:write_repository",
+        ),
+        Format(
+            name="kserve",
+            engine="native",
+            files="kserve.yaml, an InferenceService of KServe",
+            contains=("native",),
+            place="Kubernetes",
+            finish="topseg.serve.deploy:write_manifest",
         ),
     )
 }

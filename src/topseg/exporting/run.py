@@ -22,7 +22,7 @@ from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
 from topseg.core.geometry import Size
 from topseg.data.dataset import Dataset
-from topseg.exporting.formats import choose_formats
+from topseg.exporting.formats import choose_formats, finish_bundle
 from topseg.exporting.graphs.source import Precision, Source
 from topseg.exporting.proving import prove
 from topseg.exporting.quantization import calibration_batches, describe, quantize
@@ -121,7 +121,9 @@ def export(
         folder.rename(out)
     finally:
         shutil.rmtree(temporary)
-    return Bundle(out, metadata)
+    made = Bundle(out, metadata)
+    finish_bundle(made, formats)
+    return made
 
 
 def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) -> list[Image]:

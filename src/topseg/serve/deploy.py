@@ -7,6 +7,7 @@ A Triton model repository holds the graph alone, so its clients make masks of th
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +72,28 @@ def write_triton(
             shutil.copyfile(file, temporary)
     write_text(folder / "config.pbtxt", triton_config(bundle, name, graph, max_batch))
     return folder
+
+
+def write_repository(bundle: Bundle) -> Path:
+    """Write a bundle's Triton model repository beside its graphs, in ``triton/``."""
+    return write_triton(bundle, bundle.folder / "triton", name=_name(bundle))
+
+
+def write_manifest(bundle: Bundle) -> None:
+    """Write a KServe manifest beside a bundle's graphs, ``kserve.yaml``, to be filled in."""
+    name = _name(bundle)
+    storage = f"pvc://models/{bundle.folder.name}"
+    text = kserve_manifest(name, image="topseg:latest", storage=storage)
+    head = (
+        "# Set image (from this project's Dockerfile) and STORAGE_URI (where this bundle lies).\n"
+    )
+    write_text(bundle.folder / "kserve.yaml", head + text)
+
+
+def _name(bundle: Bundle) -> str:
+    """Return the folder's name as a DNS label, which both servers take."""
+    name = re.sub(r"[^a-z0-9]+", "-", bundle.folder.resolve().name.lower()).strip("-")
+    return name[:63] or "topseg"
 
 
 def triton_config(bundle: Bundle, name: str, graph: str, max_batch: int) -> str:

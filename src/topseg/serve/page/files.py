@@ -91,6 +91,11 @@ def page_files(models: Mapping[str, Bundle], *, server: bool) -> dict[str, Path 
     return files
 
 
+def write_web(bundle: Bundle) -> None:
+    """Write the page with a bundle's model beside its graphs, in ``web/``."""
+    write_page({bundle.folder.name: bundle}, bundle.folder / "web")
+
+
 def write_page(models: Mapping[str, Bundle], out: Path) -> None:
     """Write the page with models that run in the browser, as a folder for any static web host.
 
