@@ -5,8 +5,8 @@
 Builds the presets `static` and, where the cross compiler and qemu-user are installed, `aarch64` of
 native/CMakePresets.json. A run is one process on one core: wall time, CPU time and largest resident
 memory as the system counts them; it has real-time priority where the system allows that (`chrt`),
-since on a busy machine the wall time holds what other processes took. The masks are those of fifty images, as PNG and as JPEG.
-Needs GNU time.
+since on a busy machine the wall time holds what other processes took. The masks are those of fifty
+images, as PNG and as JPEG. Needs GNU time.
 """
 
 import argparse
