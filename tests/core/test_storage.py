@@ -70,3 +70,10 @@ def test_home_is_the_one_folder_that_holds_all(tmp_path: Path) -> None:
     (tmp_path / "s/top/read.me").touch()
     packed = Path(shutil.make_archive(str(tmp_path / "other"), "zip", tmp_path / "s"))
     assert storage.home(packed) == packed / "top"
+
+
+def test_a_name_that_is_too_long_is_no_file() -> None:
+    long = Path("a" * 5000)
+    assert not storage.is_file(long)
+    assert not storage.is_dir(long)
+    assert not storage.exists(long)

@@ -45,11 +45,16 @@ def check(data: Path, /, *overrides: str) -> int:
         raise InputError("\n".join(lines)) from None
     say(report.text(command=("topseg", "check", str(data), *overrides)))
     if not report.errors and is_dir(data):
+        settings = [f"data.{one}" for one in overrides]
+
+        def train(recipe: str, out: str) -> str:
+            command = ["topseg", "train", recipe, "--out", out, f"data.root={data}"]
+            return with_settings(command, settings)
+
         few = report.splits["train"].images < _FEW
-        name = "finetune" if few else "topformer_tiny"
-        command = ["topseg", "train", name, "--out", "runs/mine", f"data.root={data}"]
-        words = with_settings(command, [f"data.{one}" for one in overrides])
-        say(f"to train on it: {words}")
+        if few:
+            say(f"to try it in minutes: {train('quick', 'runs/try')}")
+        say(f"to train on it: {train('finetune' if few else 'topformer_tiny', 'runs/mine')}")
     return 2 if report.errors else 0
 
 

@@ -19,11 +19,21 @@ _ADDED: Final = "__MACOSX"
 """Folder that macOS adds to the archives that it makes."""
 
 
+def _is(path: Path, question: Callable[[], bool]) -> bool:
+    """Ask about a path; a name that no file can have is no file's."""
+    try:
+        return question()
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except OSError:  # longer than a name may be
+        return False
+
+
 def is_file(path: Path) -> bool:
     """Return whether there is such a file."""
     place = split(path)
     if place is None:
-        return path.is_file()
+        return _is(path, path.is_file)
     return place[1] in open_archive(place[0]).members
 
 
@@ -31,13 +41,13 @@ def is_dir(path: Path) -> bool:
     """Return whether there is such a folder; an archive is one."""
     place = split(path)
     if place is None:
-        return path.is_dir()
+        return _is(path, path.is_dir)
     return place[1] in open_archive(place[0]).folders
 
 
 def exists(path: Path) -> bool:
     """Return whether there is such a file or folder."""
-    return path.exists() or (split(path) is not None and (is_file(path) or is_dir(path)))
+    return _is(path, path.exists) or (split(path) is not None and (is_file(path) or is_dir(path)))
 
 
 def subfolders(path: Path) -> list[str]:
