@@ -93,3 +93,18 @@ def test_a_folder_that_cannot_be_read_is_told(
     told: list[str] = []
     assert find_images(tmp_path, told.append) == []
     assert told == [f"{tmp_path / 'sub'}: cannot be read (Permission denied); passed over"]
+
+
+def test_broken_links_and_pipes_are_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in ("a.tga", "b.apng", "c.J2K", *(f"x.{end}" for end in "abcdefghij")):
+        (tmp_path / name).touch()
+    said: list[str] = []
+    found = find_images(tmp_path, said.append)
+    assert [path.name for path in found] == ["a.tga", "b.apng", "c.J2K"]
+    for name in ("broken.png", "pipe.jpg"):
+        text = "cannot be read (a broken link, a device or a pipe); passed over"
+        assert f"{tmp_path / name}: {text}" in said
+    assert said[-1].startswith(f"{tmp_path}: 10 other files passed over (1 of .")
+    assert said[-1].endswith(", and 2 more kinds)")

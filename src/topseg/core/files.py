@@ -23,8 +23,8 @@ from topseg.core.errors import InputError
 
 _LONGEST_NAME = 255  # bytes of a file's name, on every usual file system
 _KNOWN = (
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .gif "
-    ".heic .heif"
+    ".jpg .jpeg .jpe .jfif .pjpeg .pjp .mpo .png .apng .bmp .dib .webp .tif .tiff .tga .gif "
+    ".ppm .pgm .pbm .pnm .jp2 .j2k .j2c .jpc .jpx .jpf .avif .heic .heif .hif"
 )
 IMAGE_SUFFIXES = frozenset(_KNOWN.split(" "))
 """Suffixes of image files, of which folders are searched; a GIF stands for its first frame."""
@@ -178,6 +178,7 @@ def find_images(
             others[path.suffix.lower() or "no suffix"] += 1
     if others and report is not None:
         kinds = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(8))
+        kinds += f", and {len(others) - 8} more kinds" if len(others) > 8 else ""
         count = sum(others.values())
         report(f"{folder}: {count} other file{'s' if count > 1 else ''} passed over ({kinds})")
     return sorted(images)
@@ -205,8 +206,12 @@ def walk(folder: Path, report: Callable[[str], None]) -> Iterator[Path]:
         ]
         for name in files:
             path = Path(place, name)
-            if not name.startswith(".") and path.is_file():
+            if name.startswith("."):
+                continue
+            if path.is_file():
                 yield path
+            else:
+                report(f"{path}: cannot be read (a broken link, a device or a pipe)")
 
 
 def check_regular(path: Path) -> None:
