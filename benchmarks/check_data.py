@@ -1,11 +1,12 @@
 """How long ``topseg check`` takes, and how much memory, on CamVid and on many generated pairs.
 
-    python benchmarks/check_data.py CAMVID [--pairs 20000]
+    python benchmarks/check_data.py CAMVID [--pairs 20000] [--work FOLDER]
 
 CAMVID is a folder of CamVid, whose 367 + 101 pairs are read from the folder, from a ZIP of it and
 from shards. The generated pairs are JPEGs of 192x256 of random blots and masks of four classes, a
 fifth of them for validation; peak memory of a process that checks all is set beside that of one
-that checks a tenth. Every figure comes from a process of its own.
+that checks a tenth. Every figure comes from a process of its own. FOLDER keeps what was made for
+the next time.
 """
 
 import argparse
@@ -43,28 +44,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("camvid", type=Path)
     parser.add_argument("--pairs", type=int, default=20_000)
+    parser.add_argument("--work", type=Path)
     given = parser.parse_args()
     cores = os.cpu_count() or 1
     lines = ["| pairs | from | threads | seconds | pairs/s | peak memory, MB | findings |"]
     lines.append("|---:|---|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
+        work = given.work or Path(folder)
         camvid = given.camvid.resolve()
-        packed = work / "camvid.zip"
-        subprocess.run(
-            [sys.executable, "-m", "zipfile", "-c", packed, *camvid.iterdir()], check=True
-        )
-        write_shards(DataConfig(layout="camvid", root=str(camvid)), work / "shards")
+        packed, shards = work / "camvid.zip", work / "shards"
+        if not shards.exists():
+            words = [sys.executable, "-m", "zipfile", "-c", packed, *camvid.iterdir()]
+            subprocess.run(words, check=True)
+            write_shards(DataConfig(layout="camvid", root=str(camvid)), shards)
         for name, place, keys in (
             ("CamVid", camvid, ["layout=camvid"]),
             ("CamVid, ZIP", packed, ["layout=camvid"]),
-            ("CamVid, shards", work / "shards", []),
+            ("CamVid, shards", shards, []),
         ):
             lines.append(measured(name, place, keys, cores))
         lines.append(measured("CamVid", camvid, ["layout=camvid"], 1))
         for count in (given.pairs // 10, given.pairs):
-            write_pairs(work / f"pairs{count}", count)
-            lines.append(measured("generated", work / f"pairs{count}", [], cores))
+            place = work / f"pairs{count}"
+            if not place.exists():
+                write_pairs(place, count)
+            lines.append(measured("generated", place, [], cores))
     write_result("check_data", "Checking data sets", "\n".join(lines))
 
 
