@@ -113,13 +113,14 @@ def test_tables_hold_the_scores(tmp_path: Path) -> None:
     assert [tag for tag, _ in page.tags].count("svg") == 4
 
 
-def test_many_classes_have_no_matrix(tmp_path: Path) -> None:
+def test_the_matrix_of_many_classes_is_drawn(tmp_path: Path) -> None:
     names = tuple(f"class {i}" for i in range(150))
     write_report(tmp_path / "report.html", make_report(names))
     page = Page(tmp_path / "report.html")
     assert "class 149" in page.text
     assert [tag for tag, _ in page.tags].count("table") == 1
-    assert [tag for tag, _ in page.tags].count("svg") == 3
+    assert [tag for tag, _ in page.tags].count("svg") == 4
+    assert "confusion matrix of 150 classes" in (tmp_path / "report.html").read_text()
 
 
 def test_a_model_without_log_or_pictures_has_a_page(tmp_path: Path) -> None:

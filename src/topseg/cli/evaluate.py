@@ -28,6 +28,7 @@ def evaluate(
     json: Path | None = None,
     details: Flag = False,
     csv: Path | None = None,
+    html: Path | None = None,
     robustness: Flag = False,
     runtime: Runtime = "auto",
     device: Device = "auto",
@@ -51,6 +52,8 @@ def evaluate(
         details: Measure boundaries, calibration and objects by size as well, and the mIoU's
             interval.
         csv: Write a table of images with their scores to this file.
+        html: Write one HTML page to this file: worst images and classes with pictures, the
+            confusion matrix, calibration; measures the details as well.
         robustness: Measure with noise, blur, strong JPEG, little and much light, and small pictures
             as well.
         runtime: The engine.
@@ -79,6 +82,7 @@ def evaluate(
     windows = None
     if slide is not None:
         windows = Slide(slide, stride or (slide[0] * 2 // 3 // 8 * 8, slide[1] * 2 // 3 // 8 * 8))
+    details = details or html is not None
     labels = dataset.labels
     per_image = PerImage(labels.num_classes, labels.ignore_index)
     more = details_of(labels, threads or 1, logits=protocol != "reference") if details else []
@@ -108,6 +112,13 @@ def evaluate(
     if csv is not None:
         names = [dataset.name(index) for index in range(len(dataset))]
         write_text(csv, per_image.to_csv(names, labels.names))
+    if html is not None:
+        from topseg.report.evaluation import write_evaluation
+
+        title = f"{model} on {data.name or data}" if data else model
+        counts = per_image.stacked()
+        write_evaluation(html, title, scores, deeper, counts, predictor, dataset)
+        say(f"{html}: written")
 
 
 @app.command

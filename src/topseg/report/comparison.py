@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.resources
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from topseg import __version__
 from topseg.core.files import write_text
-from topseg.core.labels import LabelSet, Mask
+from topseg.core.labels import Mask
 from topseg.evaluation.comparison import PairedScores
 from topseg.evaluation.images import iou
 from topseg.evaluation.run import Samples
 from topseg.inference.predictor import Predictor
-from topseg.media.drawing import Picture, colorize, picture_jpeg, picture_png
+from topseg.media.drawing import Picture, colorize
+from topseg.report.html import cell, chip, definitions, document, fit, legend, percent
+from topseg.report.pictures import differences, shrink_image, shrink_mask
+from topseg.report.plots import interval_plot
 
-_WIDTH = 420
-"""Of a picture on the page, in pixels."""
+_LARGEST = 420
+"""Longest side of a picture on the page, in pixels."""
+
+BETTER, WORSE = (86, 180, 233), (230, 159, 0)
+"""Told apart by colour-blind people as well."""
 
 
 def write_comparison(
@@ -60,47 +62,80 @@ def _page(
     names: tuple[str, str],
     pictures: int,
 ) -> Iterator[str]:
-    style = (importlib.resources.files("topseg.report") / "style.css").read_text(encoding="utf-8")
-    title = escape(f"{names[0]} and {names[1]}")
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{title} - topseg</title>\n<style>\n{style}</style>\n</head>\n<body>"
-    yield f"<header><small>topseg compare</small><h1>{title}</h1>"
-    yield f"<p>{escape(found.verdict())}, on {len(found.images)} images.</p></header>\n<main>"
-    yield from _summary(found, names)
+    title = f"{names[0]} and {names[1]}"
+    header = [
+        f"<small>topseg compare</small><h1>{escape(title)}</h1>",
+        f"<p>{escape(found.verdict())}, on {len(found.images)} images.</p>",
+        definitions("figures", _figures(found)),
+    ]
+    yield from document(title, header, _sections(found, a, b, dataset, names, pictures))
+
+
+def _sections(
+    found: PairedScores,
+    a: Predictor,
+    b: Predictor,
+    dataset: Samples,
+    names: tuple[str, str],
+    pictures: int,
+) -> Iterator[str]:
+    yield from _models(found, names)
     yield from _classes(found)
     yield "<section><h2>Where they disagree most</h2>"
+    yield "<p>In the last picture <b class=better>blue</b>: B alone is right; "
+    yield "<b class=worse>orange</b>: A alone; red: both are wrong and differ.</p>"
+    yield legend(found.labels, range(found.labels.num_classes))
     for index in np.argsort(-found.disagreement, kind="stable")[:pictures].tolist():
         yield _figure(found, index, a, b, dataset)
-    yield f"</section>\n</main>\n<footer>Made by topseg {__version__}.</footer>\n</body>\n</html>"
+    yield "</section>"
 
 
-def _summary(found: PairedScores, names: tuple[str, str]) -> Iterator[str]:
-    yield '<section><h2>Models</h2><table><thead><tr><th scope="col">model</th>'
-    yield '<th scope="col">mIoU</th><th scope="col">median ms per image</th></tr></thead><tbody>'
+def _figures(found: PairedScores) -> dict[str, str]:
+    low, high = (
+        f"{100 * float(end):+.2f}" for end in (found.difference.low, found.difference.high)
+    )
+    one, two = found.miou
+    return {
+        "B - A, points of mIoU": f"{100 * float(found.difference.value):+.2f}",
+        "95 % interval": f"{low} to {high}",
+        "mIoU of A": f"{100 * one:.2f}",
+        "mIoU of B": f"{100 * two:.2f}",
+    }
+
+
+def _models(found: PairedScores, names: tuple[str, str]) -> Iterator[str]:
+    yield '<section><h2>Models</h2><div class="scroll"><table><thead><tr>'
+    yield '<th scope="col">model</th><th scope="col">mIoU</th>'
+    yield '<th scope="col">ms per image</th></tr></thead><tbody>'
     speeds = 1000 * np.median(found.seconds, axis=1)
     for letter, name, score, speed in zip("AB", names, found.miou, speeds, strict=True):
-        yield f'<tr><th scope="row">{letter}: {escape(name)}</th><td>{100 * score:.2f}</td>'
-        yield f"<td>{speed:.1f}</td></tr>"
-    yield "</tbody></table><p>Times are from pixels to mask on this machine, one model after the "
-    yield "other on each image.</p></section>"
+        yield f'<tr><th scope="row" class="wrap">{letter}: {escape(name)}</th>'
+        yield f"<td>{100 * score:.2f}</td><td>{speed:.1f}</td></tr>"
+    yield "</tbody></table></div><p>Times are medians from pixels to mask on this machine, one "
+    yield "model after the other on each image.</p></section>"
 
 
 def _classes(found: PairedScores) -> Iterator[str]:
     yield '<section><h2>Classes</h2><div class="scroll"><table><thead><tr>'
-    heads = ("class", "IoU A", "IoU B", "B - A", "95 % interval")
-    yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
+    yield '<th scope="col">class</th><th scope="col" class="wide">IoU A</th>'
+    yield '<th scope="col" class="wide">IoU B</th><th scope="col">B - A</th>'
+    yield '<th scope="col">95 % interval</th><th scope="col" class="wide"></th></tr></thead><tbody>'
     ratios = [iou(counts.sum(axis=0)) for counts in (found.a, found.b)]
     apart = found.class_difference
+    ends = np.abs([apart.low, apart.high])
+    reach = 0.0 if np.isnan(ends).all() else float(np.nanmax(ends))
+    pairs = zip(found.labels.names, found.labels.palette, strict=True)
     columns = (*ratios, apart.value, apart.low, apart.high)
-    for name, one, two, value, low, high in zip(found.labels.names, *columns, strict=True):
+    for (name, color), one, two, value, low, high in zip(pairs, *columns, strict=True):
         certain = low > 0 or high < 0
-        shown = f"<b>{100 * value:+.2f}</b>" if certain else _percent(value, "+")
-        yield f'<tr><th scope="row">{escape(name)}</th><td>{_percent(one)}</td>'
-        yield f"<td>{_percent(two)}</td><td>{shown}</td>"
-        yield f"<td>{_percent(low, '+')} to {_percent(high, '+')}</td></tr>"
-    yield "</tbody></table></div><p>Points of IoU; bold where the interval has no 0. Images were "
-    yield "drawn again with replacement, the same for both models.</p></section>"
+        shown = f"<b>{percent(value, '+.2f')}</b>" if certain else percent(value, "+.2f")
+        yield f'<tr><th scope="row">{chip(name, color)}</th>'
+        yield f'<td class="wide">{percent(one, ".2f")}</td>'
+        yield f'<td class="wide">{percent(two, ".2f")}</td><td>{shown}</td>'
+        yield f"<td>{interval_plot(value, low, high, reach)}</td>"
+        yield f'<td class="wide">{percent(low, "+.2f")} to {percent(high, "+.2f")}</td></tr>'
+    yield "</tbody></table></div><p>Points of IoU; bold and coloured where the interval has no 0. "
+    yield "Images were drawn again with replacement, the same for both models.</p></section>"
 
 
 def _figure(
@@ -111,33 +146,25 @@ def _figure(
     dataset: Samples,
 ) -> str:
     sample, labels = dataset[index], found.labels
-    image = sample.image[..., [0, 0, 0] if sample.image.shape[2] < 3 else [0, 1, 2]]
-    height, width = sample.mask.shape
-    size = (_WIDTH, max(1, round(height * _WIDTH / width)))
-    photo = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    cells = [_cell("image", picture_jpeg(photo), "image/jpeg", size)]
-    predicted = [(name, model(sample.image).mask) for name, model in (("A", a), ("B", b))]
-    for what, mask in (("truth", sample.mask), *predicted):
-        cells.append(_cell(what, picture_png(_small(mask, labels, size)), "image/png", size))
+    size = fit((sample.mask.shape[0], sample.mask.shape[1]), _LARGEST)
+    image, truth = shrink_image(sample.image, size), shrink_mask(sample.mask, size)
+    one, two = (shrink_mask(model(sample.image).mask, size) for model in (a, b))
+    name = escape(sample.name)
+    cells = [cell("image", image, f"image {name}")]
+    for what, mask in (("truth", truth), ("A", one), ("B", two)):
+        cells.append(cell(what, colorize(mask, labels), f"{what} of {name}", photo=False))
+    judged = _judge(image, truth, one, two, labels.ignore_index)
+    cells.append(cell("who is right", judged, f"who is right in {name}"))
     share = f"{100 * found.disagreement[index]:.1f} %"
     return (
-        f'<figure class="example"><div class="row">{"".join(cells)}</div><figcaption>'
-        f"<b>{escape(sample.name)}</b> the models differ in {share} of the labelled pixels"
-        "</figcaption></figure>"
+        f'<figure class="example"><div class="row five">{"".join(cells)}</div><figcaption>'
+        f"<b>{name}</b> the models differ in {share} of the labelled pixels</figcaption></figure>"
     )
 
 
-def _small(mask: Mask, labels: LabelSet, size: tuple[int, int]) -> Picture:
-    small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return colorize(np.asarray(small, mask.dtype), labels)
-
-
-def _cell(what: str, data: bytes, kind: str, size: tuple[int, int]) -> str:
-    return (
-        f'<div><img src="data:{kind};base64,{base64.b64encode(data).decode()}" width="{size[0]}" '
-        f'height="{size[1]}" alt="{what}" loading="lazy"><span>{what}</span></div>'
-    )
-
-
-def _percent(value: float, sign: str = "") -> str:
-    return "-" if np.isnan(value) else f"{100 * value:{sign}.2f}"
+def _judge(image: Picture, truth: Mask, one: Mask, two: Mask, ignore: int) -> Picture:
+    """Paint where two masks differ in the colour of the one that is right; the rest grey."""
+    out = differences(image, (one != two) & (truth != ignore))
+    out[(one == truth) & (two != truth)] = WORSE
+    out[(two == truth) & (one != truth)] = BETTER
+    return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import math
 import re
@@ -12,15 +11,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from topseg import __version__
 from topseg.core.files import write_text
 from topseg.core.labels import LabelSet
 from topseg.evaluation.scores import Scores
 from topseg.report.chart import Series, line_chart
+from topseg.report.html import bar, chip, css, definitions, document, legend, percent
 from topseg.report.pictures import Example, example_figure
+from topseg.report.plots import matrix_plot
 
 _LARGEST_MATRIX = 24
-"""Classes up to which the confusion matrix is shown; a larger one would not be read."""
+"""Classes up to which the confusion matrix is a table of numbers; a larger one is drawn."""
 
 _UNIT = re.compile(r"(?<=\d) ([^\s\d<]+)")
 """What follows a number: min, images/s ..."""
@@ -65,34 +65,33 @@ def write_report(path: Path, report: RunReport) -> None:
 
 
 def _page(report: RunReport) -> Iterator[str]:
-    style = (importlib.resources.files("topseg.report") / "style.css").read_text(encoding="utf-8")
     title = escape(report.title)
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{title} - topseg</title>\n<style>\n{style}</style>\n</head>\n<body>"
-    yield f"<header><small>topseg</small><h1>{title}</h1><p>{escape(report.summary)}</p>"
-    yield _UNIT.sub(r" <small>\1</small>", _definitions("figures", report.figures))
-    yield "</header>\n<main>"
-    for section in (_pictures, _classes, _confusion, _curves, _details):
-        yield from section(report)
-    yield f"</main>\n<footer>Made by topseg {__version__}.</footer>\n</body>\n</html>"
+    header = [
+        f"<small>topseg</small><h1>{title}</h1><p>{escape(report.summary)}</p>",
+        _UNIT.sub(r" <small>\1</small>", definitions("figures", report.figures)),
+    ]
+    parts = (pictures_section, classes_section, confusion_section, _curves, details_section)
+    main = (line for section in parts for line in section(report))
+    yield from document(report.title, header, main)
 
 
-def _pictures(report: RunReport) -> Iterator[str]:
+def pictures_section(
+    report: RunReport, title: str = "Pictures", order: str = "From the worst image to the best."
+) -> Iterator[str]:
+    """Show the examples with their legend."""
     if not report.examples:
         return
-    yield "<section><h2>Pictures</h2>"
-    yield "<p>From the worst image to the best. Differences are red; pixels that belong to no "
+    yield f"<section><h2>{title}</h2>"
+    yield f"<p>{order} Differences are red; pixels that belong to no "
     yield "class are black in the truth and count nowhere.</p>"
     used = set().union(*(set(e.truth.flat) | set(e.prediction.flat) for e in report.examples))
-    pairs = zip(report.labels.names, report.labels.palette, strict=True)
-    chips = [_chip(name, color) for i, (name, color) in enumerate(pairs) if i in used]
-    yield f'<ul class="legend">{"".join(f"<li>{chip}</li>" for chip in chips)}</ul>'
+    yield legend(report.labels, (i for i in range(report.labels.num_classes) if i in used))
     yield from (example_figure(example, report.labels) for example in report.examples)
     yield "</section>"
 
 
-def _classes(report: RunReport) -> Iterator[str]:
+def classes_section(report: RunReport) -> Iterator[str]:
+    """Show each class's scores as a table."""
     scores = report.scores
     yield "<section><h2>Classes</h2>"
     yield f"<p>{escape(scores.summary().splitlines()[1])}.</p>"
@@ -104,31 +103,35 @@ def _classes(report: RunReport) -> Iterator[str]:
     for i, name in enumerate(scores.names):
         color = report.labels.palette[i]
         share = scores.confusion.truth[i] / max(scores.pixels, 1)
-        cells = "".join(f'<td class="wide">{_percent(column[i])}</td>' for column in columns)
-        yield f'<tr><th scope="row">{_chip(name, color)}</th>{_bar(scores.iou[i], _css(color))}'
-        yield f"{cells}<td>{_percent(share)}</td></tr>"
+        cells = "".join(f'<td class="wide">{percent(column[i])}</td>' for column in columns)
+        yield f'<tr><th scope="row">{chip(name, color)}</th>{bar(scores.iou[i], css(color))}'
+        yield f"{cells}<td>{percent(share)}</td></tr>"
     means = (_mean(column) for column in columns)
-    cells = "".join(f'<td class="wide">{_percent(mean)}</td>' for mean in means)
-    yield f'<tr class="mean"><th scope="row">mean</th>{_bar(scores.miou, "var(--accent)")}{cells}'
+    cells = "".join(f'<td class="wide">{percent(mean)}</td>' for mean in means)
+    yield f'<tr class="mean"><th scope="row">mean</th>{bar(scores.miou, "var(--accent)")}{cells}'
     yield "<td></td></tr></tbody></table></div></section>"
 
 
-def _confusion(report: RunReport) -> Iterator[str]:
+def confusion_section(report: RunReport) -> Iterator[str]:
+    """Show the confusion matrix: numbers for few classes, a drawing for many."""
     matrix, names = report.scores.confusion.matrix, report.scores.names
-    if matrix is None or len(names) > _LARGEST_MATRIX:
+    if matrix is None:
         return
     yield "<section><h2>What is taken for what</h2>"
+    if len(names) > _LARGEST_MATRIX:
+        yield f"{matrix_plot(names, matrix)}</section>"
+        return
     yield "<p>Row: the truth. Column: the prediction. In percent of the row's pixels.</p>"
     yield '<div class="scroll"><table class="matrix"><thead><tr><th></th>'
     yield "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in names)
     yield "</tr></thead><tbody>"
     for i, name in enumerate(names):
-        yield f'<tr><th scope="row">{_chip(name, report.labels.palette[i])}</th>'
+        yield f'<tr><th scope="row">{chip(name, report.labels.palette[i])}</th>'
         total = max(int(matrix[i].sum()), 1)
         for count in matrix[i].tolist():
             share = count / total
             tint = f"color-mix(in srgb, var(--accent) {55 * math.sqrt(share):.0f}%, transparent)"
-            text = _percent(share) if share >= 0.0005 else "&middot;"
+            text = percent(share) if share >= 0.0005 else "&middot;"
             yield f'<td style="background:{tint}">{text}</td>'
         yield "</tr>"
     yield "</tbody></table></div></section>"
@@ -139,7 +142,7 @@ def _curves(report: RunReport) -> Iterator[str]:
         return
     log, accent = report.log, "var(--accent)"
     pairs = zip(report.labels.names, report.labels.palette, strict=True)
-    classes = [Series(name, _css(color), _points(log, "iou", name)) for name, color in pairs]
+    classes = [Series(name, css(color), _points(log, "iou", name)) for name, color in pairs]
     quality = [
         Series("mIoU", accent, _points(log, "miou")),
         Series("pixel accuracy", "#e76f51", _points(log, "accuracy")),
@@ -154,13 +157,14 @@ def _curves(report: RunReport) -> Iterator[str]:
     yield "</div></section>"
 
 
-def _details(report: RunReport) -> Iterator[str]:
+def details_section(report: RunReport) -> Iterator[str]:
+    """Show the commands, the facts, the recipe and the scores as JSON."""
     if report.commands:
         commands = escape("\n".join(report.commands))
         yield "<section><h2>What to type next</h2>"
         yield f'<pre class="commands"><code>{commands}</code></pre></section>'
     yield "<section><h2>How it was made</h2>"
-    yield _definitions("facts", report.facts)
+    yield definitions("facts", report.facts) if report.facts else ""
     if report.recipe:
         yield "<details><summary>The whole recipe</summary>"
         yield f"<pre><code>{escape(report.recipe)}</code></pre></details>"
@@ -181,29 +185,6 @@ def _points(log: Sequence[Mapping[str, Any]], *keys: str) -> list[tuple[float, f
     return points
 
 
-def _definitions(name: str, pairs: Mapping[str, str]) -> str:
-    rows = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs.items())
-    return f'<dl class="{name}">{"".join(rows)}</dl>'
-
-
-def _chip(name: str, color: tuple[int, int, int]) -> str:
-    return f'<i style="background:{_css(color)}"></i>{escape(name)}'
-
-
-def _bar(ratio: float, color: str) -> str:
-    width = 0 if math.isnan(ratio) else 100 * ratio
-    bar = f'<i><b style="width:{width:.1f}%;background:{color}"></b></i>'
-    return f'<td class="bar"><span>{bar}<em>{_percent(ratio)}</em></span></td>'
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
-
-
 def _mean(values: Any) -> float:
     defined = [float(value) for value in values if not math.isnan(value)]
     return sum(defined) / len(defined) if defined else math.nan
-
-
-def _percent(ratio: float) -> str:
-    return "-" if math.isnan(ratio) else f"{100 * ratio:.1f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from html import escape
 
@@ -16,7 +15,8 @@ from topseg.evaluation.confusion import ConfusionMatrix
 from topseg.evaluation.run import Samples
 from topseg.evaluation.scores import Scores
 from topseg.inference.predictor import Predictor
-from topseg.media.drawing import Picture, colorize, picture_jpeg, picture_png
+from topseg.media.drawing import Picture, colorize
+from topseg.report.html import cell, fit
 
 _LARGEST = 640
 """Longest side of a picture on the page, in pixels."""
@@ -57,32 +57,31 @@ def choose_examples(predictor: Predictor, dataset: Samples, count: int = 8) -> l
         count: How many to keep; evenly spaced in the order of the share of right pixels.
     """
     looked_at = spread(len(dataset), _LOOKED_AT)
-    right = [_predict(predictor, dataset, i).scores(dataset.labels).accuracy for i in looked_at]
+    right = [
+        predict_example(predictor, dataset, i).scores(dataset.labels).accuracy for i in looked_at
+    ]
     order = np.argsort(right, kind="stable")
     return [
-        _predict(predictor, dataset, looked_at[order[i]]) for i in spread(len(looked_at), count)
+        predict_example(predictor, dataset, looked_at[order[i]])
+        for i in spread(len(looked_at), count)
     ]
 
 
 def example_figure(example: Example, labels: LabelSet) -> str:
     """Return a ``<figure>``: image, truth, prediction, and where the two differ."""
-    height, width = example.truth.shape
-    scale = min(1.0, _LARGEST / max(height, width))
-    size = height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    size = fit((example.truth.shape[0], example.truth.shape[1]), _LARGEST)
     image = shrink_image(example.image, size)
     truth, prediction = shrink_mask(example.truth, size), shrink_mask(example.prediction, size)
     wrong = (truth != prediction) & (truth != labels.ignore_index)
     scores, name = example.scores(labels), escape(example.name)
     pictures = (
-        ("image", picture_jpeg(image), "image/jpeg"),
-        ("truth", picture_png(colorize(truth, labels)), "image/png"),
-        ("prediction", picture_png(colorize(prediction, labels)), "image/png"),
-        ("differences", picture_jpeg(differences(image, wrong)), "image/jpeg"),
+        ("image", image, True),
+        ("truth", colorize(truth, labels), False),
+        ("prediction", colorize(prediction, labels), False),
+        ("differences", differences(image, wrong), True),
     )
     cells = "".join(
-        f'<div><img src="data:{kind};base64,{base64.b64encode(data).decode()}" width="{width}" '
-        f'height="{height}" alt="{what} of {name}" loading="lazy"><span>{what}</span></div>'
-        for what, data, kind in pictures
+        cell(what, one, f"{what} of {name}", photo=photo) for what, one, photo in pictures
     )
     return (
         f'<figure class="example"><div class="row">{cells}</div><figcaption><b>{name}</b> '
@@ -90,7 +89,8 @@ def example_figure(example: Example, labels: LabelSet) -> str:
     )
 
 
-def _predict(predictor: Predictor, dataset: Samples, index: int) -> Example:
+def predict_example(predictor: Predictor, dataset: Samples, index: int) -> Example:
+    """Return an image of a data set with the model's mask."""
     sample = dataset[index]
     return Example(sample.name, sample.image, sample.mask, predictor(sample.image).mask)
 
