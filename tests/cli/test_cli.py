@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear line with exit code 2 for every wrong input."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -131,6 +132,10 @@ def test_from_run_to_masks_and_scores(run: Run, finished: Path, tmp_path: Path) 
     code, out, err = run("predict", finished, photos, "--out", masks, "--overlay")
     assert (code, err) == (0, "")
     assert "%" in out
+    wrote = out.splitlines()[-1]
+    assert re.fullmatch(rf"{masks}: 1 images? written in \S+ m?s, \S+ m?s per image", wrote)
+    again = run("predict", finished, photos, "--out", masks, "--overlay")[1]
+    assert again.splitlines()[-1] == "1 images, 1 of them done before and unchanged"
     with Image.open(tmp_path / "o" / "deep" / "x.png") as mask:
         assert (mask.mode, mask.size) == ("P", (70, 50))
     assert (tmp_path / "o" / "deep" / "x_overlay.jpg").is_file()
@@ -414,6 +419,29 @@ def test_training_into_an_existing_run(run: Run, finished: Path) -> None:
 
 def test_resume_where_there_is_nothing(run: Run, recipe: Path, tmp_path: Path) -> None:
     refused(run("train", recipe, "--out", tmp_path / "r", "--resume"), "no run to resume")
+
+
+def test_what_to_do_next_works_when_pasted(
+    run: Run, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("train", recipe, "--out", "my runs/one")
+    assert code == 0
+    commands = [shlex.split(line)[-7:] for line in out.splitlines()[-2:]]
+    commands = [words[words.index("topseg") + 1 :] for words in commands]
+    assert [words[0] for words in commands] == ["report", "predict"]
+    assert "data/images/val" in commands[1]
+    assert [run(*words)[0] for words in commands] == [0, 0]
+    assert (tmp_path / "my runs/one/report.html").is_file()
+    assert (tmp_path / "my runs/one/masks/d.png").is_file()
+
+
+def test_only_the_first_process_tells_what_to_do_next(
+    run: Run, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("topseg.training.trainer.train", lambda *_, **__: 0)
+    assert run("train", recipe, "--out", tmp_path / "r") == (0, "", "")
 
 
 def test_resume_auto_starts_and_goes_on(run: Run, recipe: Path, tmp_path: Path) -> None:

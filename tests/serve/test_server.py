@@ -1,8 +1,10 @@
 """A server of its own on loopback, asked by another project's client, and told to stop."""
 
 import asyncio
+import contextlib
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
@@ -19,7 +21,7 @@ import cv2
 import grpc
 import numpy as np
 import pytest
-from fakes import DEADLY, REAL, ColorRuntime, Server, running
+from fakes import DEADLY, FAKE, REAL, ColorRuntime, Server, running
 from numpy.typing import NDArray
 
 from topseg.bundle.bundle import Bundle
@@ -293,3 +295,48 @@ def test_log_is_json_with_ids(server: Server, png: bytes) -> None:
     line = logged(server, "n5")
     assert (line["method"], line["path"], line["status"]) == ("POST", "/segment", 200)
     assert json.dumps(line)
+
+
+@pytest.mark.parametrize(
+    ("address", "rpc", "text"),
+    [
+        (
+            "127.0.0.1",
+            8001,
+            "look at http://127.0.0.1:8000/ (requests: http://127.0.0.1:8000/docs, figures: "
+            "http://127.0.0.1:8000/metrics; gRPC: 127.0.0.1:8001); Ctrl-C stops it",
+        ),
+        (
+            "[::]",
+            None,
+            "look at http://[::1]:8000/ (requests: http://[::1]:8000/docs, figures: "
+            "http://[::1]:8000/metrics); Ctrl-C stops it",
+        ),
+    ],
+)
+def test_where_to_look(address: str, rpc: int | None, text: str) -> None:
+    assert run.where_to_look(address, 8000, rpc) == text
+
+
+def test_a_terminal_is_told_where_to_look(fake: Bundle) -> None:
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+    ours, theirs = pty.openpty()
+    command = [*FAKE, f"fake={fake.folder}", "--set=port=0", "--set=grpc_port=0", "--set=workers=1"]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while b"Ctrl-C stops it" not in said:
+                said += os.read(ours, 4096)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(OSError):  # at its end
+                while os.read(ours, 4096):
+                    pass
+            os.close(ours)
+    lines = [line for line in said.decode().splitlines() if line.startswith("look at ")]
+    page = lines[0].split()[2]
+    port = next(
+        json.loads(line)["port"] for line in said.decode().splitlines() if "listening" in line
+    )
+    assert page == f"http://127.0.0.1:{port}/"

@@ -34,7 +34,7 @@ def test_dry_run(make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.Mo
     assert facts["data"] == "12 train and 3 val images, 2 classes"
     assert "images/s a worker, 2 workers" in facts["loader"]
     assert "for 4 images on cpu" in facts["step"]
-    assert re.match(r"about \d+ s: 6 steps and 2 evaluations", facts["whole run"])
+    assert re.match(r"about \S+ m?s: 6 steps and 2 evaluations", facts["whole run"])
     assert not list(tmp_path.iterdir())
 
 

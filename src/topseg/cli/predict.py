@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from topseg.cli.app import POSITIVE, Device, Flag, Runtime, app
 from topseg.core.errors import InputError
-from topseg.core.terminal import say, show_progress, warn
+from topseg.core.terminal import duration, say, show_progress, warn
 
 
 @app.command
@@ -63,6 +63,7 @@ def predict(
     """
     import contextlib
     import functools
+    import time
 
     from topseg.inference.bulk import Executor, Threads, parse_shard, predict_files
     from topseg.inference.hub import load, load_workers
@@ -101,6 +102,7 @@ def predict(
                     progress=progress,
                 )
             chosen = Threads(predictors)
+        start = time.perf_counter()
         with show_progress("predict") as progress:
             found = predict_files(
                 chosen,
@@ -115,10 +117,14 @@ def predict(
                 shard=part,
                 progress=progress,
             )
-    if found.before or shard != "1/1":
-        say(f"{found.images} images, {found.before} of them done before and unchanged")
+        seconds = time.perf_counter() - start
     if found.images:
         say(legend_text(found.shares))
+    if found.before or shard != "1/1":
+        say(f"{found.images} images, {found.before} of them done before and unchanged")
+    if fresh := found.images - found.before:
+        each = duration(seconds / fresh)
+        say(f"{out}: {fresh} images written in {duration(seconds)}, {each} per image")
     return 0
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from topseg.cli.app import MANY, Device, Flag, TrainDevice, app
 from topseg.core.errors import InputError
 from topseg.core.terminal import say, show_progress
+
+if TYPE_CHECKING:
+    from topseg.recipe import Recipe
 
 
 @app.command
@@ -67,7 +72,28 @@ def train(
     if out is None:
         raise InputError("--out: give the run folder to make, such as --out runs/mine")
     resume = resume and (not start_anew or (out / "recipe.yaml").exists())
-    return train(settings, out, device=device, resume=resume, trackers=track)
+    code = train(settings, out, device=device, resume=resume, trackers=track)
+    if code == 0 and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first
+        say("\n".join(_next(out, settings)))
+    return code
+
+
+def _next(run: Path, recipe: Recipe) -> list[str]:
+    """Return what to do with a finished run: commands that work as they are."""
+    from topseg.data.dataset import open_dataset
+
+    model = shlex.quote(str(run))
+    images = open_dataset(
+        recipe.data, "val", channels=recipe.model.in_channels, scale=recipe.input.scale
+    )
+    image, here = images.paths(0)[0], Path.cwd()
+    folder = image.parent.relative_to(here) if image.is_relative_to(here) else image.parent
+    photos = shlex.quote(str(folder)) if image.is_file() else "PHOTOS"  # or it is in an archive
+    overlay = " --overlay" if recipe.model.in_channels == 3 else ""
+    return [
+        f"next: topseg report {model} --out {shlex.quote(str(run / 'report.html'))}",
+        f"      topseg predict {model} {photos} --out {shlex.quote(str(run / 'masks'))}{overlay}",
+    ]
 
 
 @app.command

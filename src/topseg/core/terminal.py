@@ -17,6 +17,17 @@ def warn(text: object) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def duration(seconds: float) -> str:
+    """Return a time for people: 80 ms, 0.25 s, 12 s, 3 min, 1.5 h."""
+    if seconds < 0.1:
+        return f"{1e3 * seconds:.2g} ms"
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 @contextlib.contextmanager
 def show_progress(label: str, *, size: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal, from the first call on; elsewhere nothing.

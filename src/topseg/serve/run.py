@@ -11,9 +11,11 @@ import os
 import resource
 import signal
 import socket
+import sys
 from typing import Final
 
 from topseg.core.errors import InputError
+from topseg.core.terminal import say
 from topseg.inference.hub import open_model
 from topseg.serve.config import ServeConfig
 from topseg.serve.grpc.server import start_rpc
@@ -71,6 +73,8 @@ async def _serve(service: Service, listener: socket.socket) -> int:
     loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(service.reload())))
     fields = {"address": address, "port": port, "grpc_port": rpc_port}
     log.info("listening", extra={"fields": fields})
+    if sys.stderr.isatty():  # elsewhere both outputs are for machines
+        say(where_to_look(address, port, rpc_port))
     serving = loop.create_task(server.serve([listener]))
     starting = loop.create_task(service.start())
     try:
@@ -89,6 +93,21 @@ async def _serve(service: Service, listener: socket.socket) -> int:
         await service.close()
     log.info("stopped", extra={"fields": {"requests": server.server_state.total_requests}})
     return 0
+
+
+def where_to_look(address: str, port: int, rpc_port: int | None) -> str:
+    """Return the addresses for a person, in one line.
+
+    Args:
+        address: That is listened on.
+        port: Of HTTP.
+        rpc_port: Of gRPC; None: it is off.
+    """
+    anywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # which no browser opens
+    address = anywhere.get(address, address)
+    rpc = "" if rpc_port is None else f"; gRPC: {address}:{rpc_port}"
+    url = f"http://{address}:{port}"
+    return f"look at {url}/ (requests: {url}/docs, figures: {url}/metrics{rpc}); Ctrl-C stops it"
 
 
 def connection_limit(config: ServeConfig) -> int:

@@ -47,6 +47,7 @@ from topseg.training.log import Log
 from topseg.training.meter import Meter
 from topseg.training.objective import Objective, make_objective
 from topseg.training.optim import set_lr
+from topseg.training.outlook import Outlook, describe_run
 from topseg.training.run import (
     check_data,
     compare_environments,
@@ -123,6 +124,8 @@ def train(
             elif checkpoint is not None:
                 log.say(f"{out}: continuing after step {state.step}")
                 compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
+            if state.step < recipe.train.steps:
+                log.say(describe_run(recipe, parts.data, parts.val, state, world))
             return Trainer(recipe, out, world, parts, log, notes).run(stop)
 
 
@@ -177,6 +180,7 @@ class Trainer:
     def run(self, stop: StopSignal) -> int:
         """Train until all steps are done or a signal asks to stop; return the exit code."""
         config, state, meter = self.recipe.train, self.state, Meter()
+        outlook = Outlook(self.recipe, state.step, math.ceil(len(self.val) / self.world.size))
         pin = self.world.device.type == "cuda"
         batches = StepBatches(self.data, self.recipe, self.world)
         stream = load_batches(batches, state.step, pin, lambda: stop.code != 0)
@@ -214,6 +218,8 @@ class Trainer:
                     return self._stopped(stop)
                 with meter.working(config.batch_size):
                     lr, norm = self.step(batch)
+                if self.world.main and (line := outlook.estimate(state.step, self._evaluate_one)):
+                    self.log.say(line)
                 if self._due(config.log_every):
                     values = {"loss": math.fsum(state.losses) / len(state.losses), "lr": lr}
                     self.log.step(state.step, values | {"grad_norm": norm} | meter.read())
@@ -308,6 +314,11 @@ class Trainer:
             ):
                 self.log.picture(state.step, name, picture)
         return True
+
+    def _evaluate_one(self) -> None:
+        """Do what an evaluation does with one image."""
+        shown, where = self.state.shown, self.world.device
+        next(draw_samples(shown, self.metadata(), self.val, 1, where), None)
 
     def _save(self) -> Path | None:
         """Write a checkpoint; return its folder in the first process."""

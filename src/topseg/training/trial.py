@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from topseg.core.errors import InputError
+from topseg.core.terminal import duration
 from topseg.data.stream import batch_at
 from topseg.data.transforms import sized
 from topseg.recipe import Recipe
@@ -72,10 +73,10 @@ def dry_run(recipe: Recipe, device: str = "auto") -> str:
         ("loader", f"{1 / load:.1f} images/s a worker, {config.workers} workers"),
         ("step", f"{step:.3f} s for {config.batch_size} images on {where} ({first:.1f} s first)"),
         ("bottleneck", _bottleneck(1 / load, config.workers, config.batch_size / step)),
-        ("evaluation", f"about {_duration(evaluation)} for the val split"),
+        ("evaluation", f"about {duration(evaluation)} for the val split"),
         ("memory", f"peak {peak / 1e6:.0f} MB, of which {kept / 1e6:.0f} MB weights, gradients, "
          "moments and average"),
-        ("whole run", f"about {_duration(config.steps * pace + evaluations * evaluation)}: "
+        ("whole run", f"about {duration(config.steps * pace + evaluations * evaluation)}: "
          f"{config.steps} steps and {evaluations} evaluations"),
     ]  # fmt: skip
     return "\n".join(f"{name:12}{text}" for name, text in rows)
@@ -234,9 +235,3 @@ def _state_bytes(trainer: Trainer) -> int:
     if state.ema is not None:
         tensors += [*state.ema.model.parameters(), *state.ema.model.buffers()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
