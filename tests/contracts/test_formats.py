@@ -7,9 +7,11 @@ The table stands in docs/formats.md; ``python tests/contracts/test_formats.py`` 
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,6 +90,49 @@ def preview(path: Path) -> None:
         file.write(SCENE, photometric="rgb")
 
 
+def transparent(path: Path) -> None:
+    PIL.Image.fromarray(SCENE).quantize(32).save(path, transparency=3)
+
+
+def two_byte_bitmap(path: Path) -> None:
+    """5, 6 and 5 bits of red, green and blue."""
+    red, green, blue = np.moveaxis(SCENE.astype(np.uint16) >> [3, 2, 3], -1, 0)
+    rows = (red << 11 | green << 5 | blue)[::-1].astype("<u2").tobytes()
+    head = struct.pack("<IiiHHIIiiII", 40, 96, 64, 1, 16, 3, len(rows), 0, 0, 0, 0)
+    head += struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 66 + len(rows), 0, 0, 66) + head + rows)
+
+
+def volume(path: Path) -> None:
+    import tifffile
+
+    tifffile.imwrite(path, np.stack([GREY, GREY]), volumetric=True, tile=(2, 32, 32))
+
+
+def animated_png(path: Path) -> None:
+    frames = [PIL.Image.fromarray(pixels) for pixels in (SCENE, 255 - SCENE)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def png(samples: NDArray[Any], bits: int, color: int) -> Write:
+    """Write by hand what Pillow does not: 2, 4 or 16 bits of any kind of colour."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + checksum
+
+    def write(path: Path) -> None:
+        height, width = samples.shape[:2]
+        rows = samples.reshape(height, -1).astype(">u2").view(np.uint8).reshape(height, -1, 2)
+        low = np.unpackbits(rows, axis=2)[..., 16 - bits :].reshape(height, -1)
+        packed = b"".join(b"\0" + row.tobytes() for row in np.packbits(low, axis=1))
+        head = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
+        body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+    return write
+
+
 def few_bits(path: Path) -> None:
     path.write_bytes(b"P5 96 64 15\n" + (GREY // 16).tobytes())
 
@@ -100,17 +145,21 @@ def animated(path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:], **options)
 
 
-def tiff(samples: NDArray[Any], **profile: Any) -> Write:
+def tiff(samples: NDArray[Any], driver: str = "GTiff", **profile: Any) -> Write:
     """Write by GDAL: (H, W, S) or (H, W)."""
     bands = np.moveaxis(np.atleast_3d(samples), -1, 0)
 
     def write(path: Path) -> None:
         count, height, width = bands.shape
         shape = {"count": count, "height": height, "width": width, "dtype": bands.dtype.name}
-        with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as file:
+        with rasterio.open(path, "w", driver=driver, **shape, **profile) as file:
             file.write(bands)
 
     return write
+
+
+def jpeg2000(samples: NDArray[Any], **profile: Any) -> Write:
+    return tiff(samples, "JP2OpenJPEG", quality=100, reversible="yes", **profile)
 
 
 def numpy_file(path: Path) -> None:
@@ -119,6 +168,7 @@ def numpy_file(path: Path) -> None:
 
 WIDE = SCENE.astype(np.uint16) * 257
 RGB = {"photometric": "RGB"}
+ZERO = {"photometric": "MINISWHITE"}  # of real numbers: they mean what they are
 PIXELS, BANDS = {"interleave": "pixel"}, {"interleave": "band"}
 TILES = {"tiled": True, "blockxsize": 32, "blockysize": 32}
 GREY3 = GREY[..., None].repeat(3, axis=2)
@@ -134,6 +184,10 @@ KINDS = (
     Kind("PNG, palette", ".png", palette, expected=np.empty(0)),
     Kind("PNG, with alpha", ".png", pillow(NEAR_INFRARED)),
     Kind("PNG, EXIF turned", ".png", turned, expected=np.rot90(SCENE, -1)),
+    Kind("PNG, animated", ".png", animated_png),
+    Kind("PNG, 2 bits", ".png", png(GREY // 64, 2, 0), expected=GREY3 // 64 * 85),
+    Kind("PNG, 16 bits", ".png", png(WIDE, 16, 2), 1 / 257),
+    Kind("PNG, 16 bits with alpha", ".png", png(NEAR_INFRARED.astype(int) * 257, 16, 6), 1 / 257),
     Kind("PNG, 16 bits grey", ".png", pillow(WIDE[..., 0]), 1 / 257, GREY3),
     Kind("JPEG", ".jpg", pillow(SCENE, quality=95), expected=np.empty(0), lossy=True),
     Kind("JPEG, .jfif", ".jfif", pillow(SCENE, format="JPEG"), None, np.empty(0), True),
@@ -143,11 +197,18 @@ KINDS = (
     Kind("WebP, lossless", ".webp", pillow(SCENE, lossless=True)),
     Kind("WebP, animated", ".webp", animated, expected=DARK),
     Kind("GIF, animated", ".gif", animated, expected=DARK),
+    Kind("GIF, transparent", ".gif", transparent, expected=np.empty(0)),
     Kind("BMP", ".bmp", pillow(SCENE)),
+    Kind("BMP, 16 bits a pixel", ".bmp", two_byte_bitmap, expected=np.empty(0)),
     Kind("PPM", ".ppm", pillow(SCENE)),
     Kind("PGM", ".pgm", pillow(GREY), expected=GREY3),
     Kind("PGM, 4 bits", ".pgm", few_bits, expected=GREY3 // 16 * 17),
     Kind("JPEG 2000, lossless", ".jp2", pillow(SCENE)),
+    Kind("JPEG 2000, bands without meaning", ".jp2", jpeg2000(NEAR_INFRARED)),
+    Kind("JPEG 2000, 16 bits", ".jp2", jpeg2000(WIDE), 1 / 257),
+    Kind("JPEG 2000, 12 bits", ".jp2", jpeg2000(SCENE.astype(np.uint16) * 16, nbits=12), 1 / 16),
+    Kind("JPEG 2000, 4 bits", ".jp2", jpeg2000(GREY // 16, nbits=4), None, GREY3 // 16 * 17),
+    Kind("JPEG 2000, int16", ".jp2", jpeg2000(SCENE.astype(np.int16) * 4), 1 / 4),
     Kind("AVIF", ".avif", pillow(SCENE, quality=95), None, np.empty(0), True),
     Kind("AVIF, turned", ".avif", turned, None, np.empty(0), True),
     Kind("TIFF, 8 bits", ".tif", tiff(SCENE, **RGB, **PIXELS)),
@@ -175,6 +236,8 @@ KINDS = (
         1 / 257,
         GREY3,
     ),
+    Kind("TIFF, float32 white is zero", ".tif", tiff(GREY / np.float32(255), **ZERO), 255.0, GREY3),
+    Kind("TIFF, volume", ".tif", volume, expected=None),
     Kind(
         "TIFF, grey with alpha", ".tif", tiff(NEAR_INFRARED[..., [0, 3]], alpha="yes"), None, GREY3
     ),

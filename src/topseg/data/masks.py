@@ -22,6 +22,7 @@ from topseg.core.errors import InputError
 from topseg.core.labels import LabelMap, LabelSet, Mask
 from topseg.data.errors import UnknownValuesError, can_ignore, ignore_setting
 from topseg.media.images import is_whole, read_array, read_bytes
+from topseg.media.jpeg2000 import is_jpeg2000, read_jpeg2000
 from topseg.media.netpbm import largest_value
 from topseg.media.tiff import is_tiff, read_tiff
 
@@ -109,6 +110,11 @@ class MaskReader:
                 if tiff.lossy and not self._nearest:
                     raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
                 array = tiff.pixels() if self._colors else tiff.samples
+            elif is_jpeg2000(data):
+                stored = read_jpeg2000(data, str(path))
+                array = stored.samples
+                if stored.lossy and not self._nearest:
+                    raise InputError(f"{path}: JPEG2000 changes a mask's values; save masks as PNG")
             else:
                 array = self._by_pillow(data, path)
         return self._colors_of(array, path) if self._colors else _numbers_of(array, path)
@@ -125,7 +131,7 @@ class MaskReader:
             array = np.asarray(upright.convert("RGB") if self._colors else upright)
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
             raise InputError(f"{path}: not readable as a mask ({error})") from None
-        lossy = file.format in _LOSSY or _is_lossy_webp(data) or _is_lossy_jpeg2000(data)
+        lossy = file.format in _LOSSY or _is_lossy_webp(data)
         if lossy and not self._nearest:
             raise InputError(f"{path}: {file.format} changes a mask's values; save masks as PNG")
         return array if self._colors else _as_stored(array, data)
@@ -199,13 +205,6 @@ def _as_stored(array: NDArray[Any], data: bytes) -> NDArray[Any]:
         spread = 255 if largest < 255 else 65535
         array = np.rint(array * (largest / spread)).astype(np.uint16)
     return array
-
-
-def _is_lossy_jpeg2000(data: bytes) -> bool:
-    """Return whether a JPEG 2000 file has the wavelet that rounds (of its first COD segment)."""
-    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
-    at = data.find(b"\xff\x52", start, start + 4096)
-    return start >= 0 and at >= 0 and len(data) > at + 13 and data[at + 13] == 0
 
 
 def _is_lossy_webp(data: bytes) -> bool:

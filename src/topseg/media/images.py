@@ -1,8 +1,8 @@
 """Images: files become arrays here, and nowhere else.
 
-OpenCV decodes and turns an image by its EXIF orientation (TIFF is read by its tags instead); what a
-decoder would hide is made an error: the missing rest of a truncated file, or the low bits of a
-16-bit one.
+OpenCV decodes and turns an image by its EXIF orientation (TIFF and JPEG 2000 are read as they are
+stored); what a decoder would hide is made an error: the missing rest of a truncated file, or the
+low bits of a 16-bit one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from topseg.core.archives import split
 from topseg.core.errors import InputError
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
+from topseg.media.jpeg2000 import HEAD, is_jpeg2000, read_jpeg2000, read_jpeg2000_size
 from topseg.media.netpbm import largest_value
-from topseg.media.tiff import Tiff, is_tiff, read_tiff, read_tiff_size, upright
+from topseg.media.tiff import is_tiff, read_tiff, read_tiff_size, upright
 
 Image = NDArray[np.uint8]
 """(H, W, C) uint8, RGB for three channels."""
@@ -89,8 +90,11 @@ def read_size(path: str | Path) -> Size:
         return shape[0], shape[1]
     check_regular(path)
     with contextlib.suppress(OSError), path.open("rb") as file:
-        if is_tiff(file.read(4)):
+        head = file.read(HEAD)
+        if is_tiff(head):
             return read_tiff_size(path)
+        if is_jpeg2000(head):
+            return read_jpeg2000_size(head, str(path))
     try:
         with PIL.Image.open(path) as image:
             width, height = image.size
@@ -149,7 +153,21 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
     import cv2
 
     if is_tiff(data):
-        return _from_tiff(read_tiff(data, name), channels)
+        tiff = read_tiff(data, name)
+        colors = tiff.is_color or tiff.colors is not None
+        return _first(tiff.pixels(), channels, colors=colors, has_alpha=tiff.has_alpha)
+    if is_jpeg2000(data):
+        found = read_jpeg2000(data, name)
+        samples, bits = found.samples, found.bits
+        if bits < 8:
+            samples = np.rint(samples * (255 / (2**bits - 1))).astype(np.uint8)
+        colors = samples.shape[2] >= 3
+        return _first(samples, channels, colors=colors, has_alpha=found.has_alpha)
+    if data.startswith(b"GIF8") or (data.startswith(b"BM") and data[28:30] == b"\x10\0"):
+        # OpenCV makes transparent pixels black, and does not spread 5 and 6 bits to 8.
+        return _by_pillow(data, name, channels)
+    if data.startswith(b"P7"):  # OpenCV swaps its red and blue
+        raise InputError(f"{name}: PAM is not supported; save the image as PNG")
     if not is_whole(data):
         raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")
     flags = {
@@ -178,17 +196,15 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
     return image
 
 
-def _from_tiff(tiff: Tiff, channels: int) -> NDArray[Any]:
+def _first(pixels: NDArray[Any], channels: int, *, colors: bool, has_alpha: bool) -> NDArray[Any]:
     """Take the first C samples; grey becomes RGB for 3, and colours become grey for 1."""
     import cv2
 
-    pixels = tiff.pixels()
-    colors = tiff.is_color or tiff.colors is not None
     if channels == 1 and colors and pixels.dtype in (np.uint8, np.uint16, np.float32):
         return np.atleast_3d(
             cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
         )
-    if channels == 3 and pixels.shape[2] == 1 + tiff.has_alpha:  # grey, or grey with alpha
+    if channels == 3 and pixels.shape[2] == 1 + has_alpha:  # grey, or grey with alpha
         return pixels[..., :1].repeat(3, axis=2)
     return pixels[..., :channels]
 
@@ -227,7 +243,8 @@ def read_orientation(path: Path) -> int:
 def _orientation(file: BinaryIO) -> int:
     import PIL.Image
 
-    with warnings.catch_warnings(), contextlib.suppress(PIL.Image.DecompressionBombError):
+    no_image = PIL.Image.DecompressionBombError, PIL.UnidentifiedImageError  # to Pillow
+    with warnings.catch_warnings(), contextlib.suppress(*no_image):
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # no pixel is read
         with PIL.Image.open(file) as image:
             return int(image.getexif().get(_EXIF_ORIENTATION, 1))

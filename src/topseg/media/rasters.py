@@ -142,7 +142,8 @@ class Raster:
         """Return values with 0 black and fewer than 8 bits as bytes, as images are read."""
         bits = int(self.source.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 0))
         largest = 2 ** (bits or 8 * bands.dtype.itemsize) - 1
-        if self.source.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+        white_is_zero = self.source.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+        if white_is_zero and bands.dtype.kind == "u":
             bands = (largest - bands).astype(bands.dtype)
         if 0 < bits < 8:
             bands = np.rint(bands * (255 / largest)).astype(np.uint8)

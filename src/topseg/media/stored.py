@@ -30,6 +30,11 @@ def check_stored(path: Path, driver: str) -> None:
             raise InputError(
                 f"{path}: its values go up to {largest}, expected 255 or 65535; save it as PNG"
             )
+    if driver == "BMP":
+        with path.open("rb") as file:
+            bits = file.read(30)[28:]
+        if bits == b"\x10\0":
+            raise InputError(f"{path}: got a BMP of 16 bits per pixel; save it as PNG")
     turn = read_orientation(path)
     if turn != 1:
         raise InputError(

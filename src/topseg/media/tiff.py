@@ -121,8 +121,6 @@ def read_tiff(data: bytes, name: str) -> Tiff:
         lossy = int(page.compression) in _JPEG
     if axes == "SYX":
         samples = np.moveaxis(samples, 0, -1)
-    elif axes not in ("YX", "YXS"):
-        raise InputError(f"{name}: holds a stack of images (axes {axes}), expected one image")
     if samples.dtype == np.bool_:
         samples = samples.astype(np.uint8)
     colors = None
@@ -204,6 +202,8 @@ def _check_tags(page: TiffPage, name: str) -> None:
             f"{name}: the TIFF file holds {what} (PhotometricInterpretation {photometric}); "
             "convert it to RGB or grey"
         )
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise InputError(f"{name}: holds a stack of images (axes {page.axes}), expected one image")
     if page.dtype is None:
         raise InputError(
             f"{name}: samples of {page.bitspersample} bits in format {page.sampleformat} "
