@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NATIVE := setup.py $(wildcard native/*.cpp native/src/*.cpp native/topseg/*.hpp native/topseg/*/*.hpp)
 
-.PHONY: install demo test coverage page lint bench clean
+.PHONY: install demo test coverage wasm page lint bench clean
 
 install: .venv/installed
 
@@ -24,7 +24,11 @@ test: install
 coverage: install
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-# The engine of the page in a browser (needs node's npm).
+# The engine as WebAssembly, after a change in native/ (needs Debian's clang for wasm32).
+wasm:
+	native/wasm/build.sh
+
+# onnxruntime-web beside the page, for WebGPU (needs npm).
 page: install
 	npm install --prefix build/page --no-save --ignore-scripts --silent onnxruntime-web@1.30.0
 	$(BIN)/python -m topseg.serve.page build/page/node_modules/onnxruntime-web

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scripts import NODE, node
 
+from topseg import __version__
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.bundle.published import SHIPPED
 from topseg.inference.predictor import Predictor
@@ -171,3 +173,27 @@ def test_errors_have_a_text_and_the_engine_goes_on(
     assert "got 1 of 33x32 (height x width), expected multiples of 32" in found[3]
     assert found[4] == "image: got 5 values, expected 2 x 2 x 3"
     assert found[5] == shipped.metadata.architecture.num_classes * 16
+
+
+def test_package_is_complete() -> None:
+    package = json.loads((ENGINE / "package.json").read_text())
+    assert (package["name"], package["version"]) == ("topseg", __version__)
+    there = {path.name for path in ENGINE.iterdir()}
+    assert there == {*package["files"], "package.json", "SHA256SUMS"}
+
+
+@in_node
+def test_types_name_what_there_is(opened: list[NDArray[np.uint8]]) -> None:
+    code = f"""{OPEN}
+        const names = (one) => [
+          ...Object.keys(one), ...Object.getOwnPropertyNames(Object.getPrototypeOf(one)),
+        ];
+        const statics = Object.getOwnPropertyNames(page.Engine).filter((name) => name !== "length");
+        put(Buffer.from(JSON.stringify([...names(engine), ...statics, ...names(model)])));
+    """
+    there = set(json.loads(node("engine/index.js", code, *opened)))
+    types = (ENGINE / "index.d.ts").read_text()
+    declared = set(re.findall(r"^  (?:static )?(?:readonly )?(\w+)[(:]", types, re.MULTILINE))
+    fields_of_arguments = {"data", "width", "height"}
+    fields_of_arguments |= {"short_side", "max_long_side", "multiple", "round"} - there
+    assert declared - fields_of_arguments == there - {"constructor", "name", "prototype"}
