@@ -129,7 +129,7 @@ def race(browser: Browser, address: str, model: str, images: int) -> list[str]:
         middle = {stage: statistics.median(lap[stage] for lap in laps) for stage in laps[0]}
         cells = [f"{middle[stage]:.1f}" for stage in STAGES]
         rows.append([model, label, *cells, f"{totals[name]:.1f}", f"{min(sums):.1f}"])
-        assert "1 thread" in found["notes"][name] or "one thread" in found["notes"][name]
+        assert "1 thread." in found["notes"][name]
     ratio = totals["foreign"] / totals["own"]
     rows[0] += [f"{ratio:.2f}x", f"{statistics.mean(found['equal']):.4%}"]
     rows[1] += ["", ""]

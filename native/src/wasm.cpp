@@ -1,5 +1,6 @@
 // What WebAssembly's host needs beside the C interface: pixels as a canvas has them, and the parts
 // around a network that another engine runs.
+#include "topseg/pool.hpp"
 #include "topseg/resize.hpp"
 #include "topseg/tail.hpp"
 
@@ -45,3 +46,11 @@ void topseg_upsample(const float* logits, int classes, int rows, int columns, in
     else
         topseg::upsample_argmax(source, height, width, mask16, nullptr, 1, path);
 }
+
+#ifdef __wasm_atomics__
+// How many workers will enter topseg_join(); models that are opened afterwards may use them all.
+TOPSEG_EXPORT(topseg_team) void topseg_team(int members) { topseg::team.members = members; }
+
+// A worker's life, on a stack of its own and the same memory; worker is from 1 on.
+TOPSEG_EXPORT(topseg_join) void topseg_join(int worker) { topseg::team.join(worker); }
+#endif

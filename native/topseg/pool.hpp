@@ -13,6 +13,9 @@
 #include <vector>
 
 #include "topseg/cpu.hpp"
+#ifdef __wasm_atomics__
+#include "topseg/team.hpp"
+#else
 
 namespace topseg {
 
@@ -104,3 +107,4 @@ private:
 };
 
 }  // namespace topseg
+#endif

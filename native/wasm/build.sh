@@ -39,9 +39,12 @@ build() { # NAME FLAG...
 build topseg &
 build topseg_relaxed -mrelaxed-simd
 wait $!
+# Nothing of the C library's runs on two threads, so it need not be compiled for it.
+link+=(-Wl,--import-memory,--shared-memory,--initial-memory=4194304,--max-memory=1073741824,--no-check-features)
+build topseg_threads -mrelaxed-simd -matomics
 
 packages=(clang-19 lld-19 libc++-19-dev-wasm32 libclang-rt-19-dev-wasm32 wasi-libc)
 {
     dpkg-query --show --showformat '# ${Package} ${Version}\n' "${packages[@]}"
-    (cd "$out" && sha256sum topseg.wasm topseg_relaxed.wasm)
+    (cd "$out" && sha256sum topseg.wasm topseg_relaxed.wasm topseg_threads.wasm)
 } >"$out/SHA256SUMS"

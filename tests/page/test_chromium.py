@@ -74,6 +74,26 @@ def test_mask_of_the_browser_is_that_of_the_service(
     assert "topseg's engine, WebAssembly" in page.text("#engine-note")
 
 
+def test_threads_of_an_isolated_page_give_the_same_mask(
+    browser: Browser, exported: Bundle, picture: Path, tmp_path: Path
+) -> None:
+    write_page({"golden": exported}, tmp_path / "web")
+    with static(tmp_path / "web") as address:
+        masks, notes = [], []
+        for isolated in (False, True):  # from the second visit on the service worker isolates it
+            browser.open(address)
+            assert browser.run("return crossOriginIsolated") is isolated
+            browser.engine("browser")
+            browser.segment(picture)
+            masks.append(browser.mask())
+            notes.append(browser.text("#engine-note"))
+            browser.run("await navigator.serviceWorker.ready")
+    assert "1 thread." in notes[0]
+    several = browser.run("return navigator.hardwareConcurrency") > 1
+    assert ("threads." in notes[1]) is several
+    np.testing.assert_array_equal(masks[0], masks[1])
+
+
 @with_ort
 def test_mask_of_onnxruntime_web_is_that_of_the_service(
     page: Browser, picture: Path, exported: Bundle

@@ -21,7 +21,7 @@ from topseg.synthetic.scenes import draw_scene
 
 NATIVE = Path(__file__).parents[2] / "native"
 ENGINE = FOLDER / "engine"
-MODULES = ("topseg.wasm", "topseg_relaxed.wasm")
+MODULES = ("topseg.wasm", "topseg_relaxed.wasm", "topseg_threads.wasm")
 
 in_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
 

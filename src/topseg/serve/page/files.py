@@ -27,7 +27,14 @@ from topseg.synthetic.scenes import draw_scene
 
 FOLDER: Final = Path(__file__).parent
 
-ENGINE_FILES: Final = ("index.js", "memory.js", "topseg.wasm", "topseg_relaxed.wasm")
+ENGINE_FILES: Final = (
+    "index.js",
+    "member.js",
+    "memory.js",
+    "topseg.wasm",
+    "topseg_relaxed.wasm",
+    "topseg_threads.wasm",
+)
 """The engine in a browser, in the folder ``engine``: topseg's own, compiled to WebAssembly."""
 
 ORT: Final = "onnxruntime-web@1.30.0"

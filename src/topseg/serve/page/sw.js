@@ -9,6 +9,7 @@ const SHELL = [
   "icon.svg",
   "app.js",
   "engine/index.js",
+  "engine/member.js",
   "engine/memory.js",
   "engines.js",
   "graph.js",

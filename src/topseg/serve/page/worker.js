@@ -22,15 +22,25 @@ self.onmessage = async ({ data }) => {
 
 /** Load the engine and a model: {metadata, engine, weights} or {metadata, engine, graph, ort}. */
 async function load({ metadata, engine: versions, weights, graph, ort }) {
-  const file = Engine.file;
-  const engine = await Engine.load(await download(`engine/${file}?v=${versions[file]}`, "engine"));
+  const engine = await Engine.load(await downloadEngine(versions));
   if (graph) {
     const { openGraph } = await import("./graph.js");
     return openGraph({ engine, metadata, graph, ort, download });
   }
   const model = engine.open(JSON.stringify(metadata), new Uint8Array(await download(weights, "network")));
-  const how = file.includes("relaxed") ? " (products and sums fused)" : "";
-  return { mask: (image, lap) => model.mask(image, lap), note: `topseg's engine, WebAssembly${how}, one thread.` };
+  const threads = `${engine.threads} thread${engine.threads > 1 ? "s" : ""}`;
+  return { mask: (image, lap) => model.mask(image, lap), note: `topseg's engine, WebAssembly, ${threads}.` };
+}
+
+/** The fastest module for this machine; offline, the fastest of those that were loaded before. */
+async function downloadEngine(versions) {
+  const files = Engine.files.map((file) => `engine/${file}?v=${versions[file]}`);
+  for (const file of files.slice(0, -1)) {
+    try {
+      return await download(file, "engine");
+    } catch {} // not kept
+  }
+  return download(files.at(-1), "engine");
 }
 
 async function segment(bitmap) {

@@ -29,13 +29,15 @@ export interface ResizeRule {
  */
 export class Engine {
   /**
-   * Compile one of the two modules; without bytes, the faster of those that this machine can run
-   * is read from beside the package's index.js.
+   * Compile one of the modules; without bytes, the one for this machine is read from beside the
+   * package's index.js.
    */
   static load(bytes?: BufferSource): Promise<Engine>;
-  /** Name of the module for this machine. */
-  static readonly file: string;
+  /** Names of the modules that this machine can run, the fastest first. */
+  static readonly files: string[];
   readonly version: string;
+  /** 1, but in a browser's page that is isolated from others. */
+  readonly threads: number;
   /** Open a bundle: the contents of metadata.json and weights.safetensors. */
   open(
     metadata: string | Uint8Array,

@@ -3,6 +3,8 @@
 
 import { Memory } from "./memory.js";
 
+const MOST_THREADS = 4;
+
 /** The compiled engine: it opens models, and does what stands around other engines' networks. */
 export class Engine {
   #memory;
@@ -10,21 +12,30 @@ export class Engine {
   /**
    * Compile the engine.
    *
-   * @param {BufferSource} [bytes] One of the two modules; without it, the faster of those that this
-   *     machine can run is read from beside this file.
+   * @param {BufferSource} [bytes] One of the modules; without it, the one for this machine is read
+   *     from beside this file.
    */
   static async load(bytes) {
-    const binary = bytes ?? (await read(new URL(Engine.file, import.meta.url)));
-    return new Engine(await Memory.of(await WebAssembly.compile(binary)));
+    const binary = bytes ?? (await read(new URL(Engine.files[0], import.meta.url)));
+    const module = await WebAssembly.compile(binary);
+    const shares = WebAssembly.Module.imports(module).some(({ kind }) => kind === "memory");
+    const workers = shares ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) - 1 : 0;
+    return new Engine(await Memory.of(module, workers), workers + 1);
   }
 
-  /** Name of the module for this machine: products and sums are fused where it can. */
-  static get file() {
-    return WebAssembly.validate(RELAXED) ? "topseg_relaxed.wasm" : "topseg.wasm";
+  /**
+   * Names of the modules that this machine can run, the fastest first: in a page that is isolated
+   * from others with threads, then with products and sums fused, then with plain SIMD.
+   */
+  static get files() {
+    if (!WebAssembly.validate(RELAXED)) return ["topseg.wasm"];
+    const threads = globalThis.crossOriginIsolated && navigator.hardwareConcurrency > 1;
+    return [...(threads ? ["topseg_threads.wasm"] : []), "topseg_relaxed.wasm", "topseg.wasm"];
   }
 
-  constructor(memory) {
+  constructor(memory, threads) {
     this.#memory = memory;
+    this.threads = threads;
   }
 
   get version() {
@@ -43,7 +54,7 @@ export class Engine {
     const text = typeof metadata === "string" ? new TextEncoder().encode(metadata) : metadata;
     const memory = this.#memory;
     return memory.lend([text, weights, 12, 4], (about, tensors, options, model) => {
-      memory.write(options, [1, 0, Number(checkHashes)]); // threads, code path, hashes
+      memory.write(options, [this.threads, 0, Number(checkHashes)]); // in between: code path
       memory.call("topseg_open_memory", about, text.length, tensors, weights.length, options, model);
       return new Model(memory, memory.read(model, 1)[0]);
     });

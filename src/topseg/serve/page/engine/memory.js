@@ -1,21 +1,52 @@
 // The engine's memory: what JavaScript lends to a call of the C interface, and reads from it.
 
+const STACK = 1 << 18; // bytes of a worker's
+
+/** Instantiate a module, on a memory of the host where it shares one with others. */
+export async function start(module, memory) {
+  // What the C++ library would ask of a system if it had one: the answer is "bad file".
+  const system = { env: { memory } };
+  for (const { module: where, name, kind } of WebAssembly.Module.imports(module))
+    if (kind === "function") (system[where] ??= {})[name] = () => 8;
+  return (await WebAssembly.instantiate(module, system)).exports;
+}
+
+/** Start a worker that enters the engine's team; it is ready when it answers. */
+function employ(task) {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL("member.js", import.meta.url), { type: "module" });
+    worker.onmessage = resolve;
+    worker.onerror = (event) => reject(new Error(event.message || "a worker does not start"));
+    worker.postMessage(task);
+  });
+}
+
 export class Memory {
   #exports;
+  #memory;
 
-  /** Start a compiled module. */
-  static async of(module) {
-    // What the C++ library would ask of a system if it had one: the answer is "bad file".
-    const system = {};
-    for (const { module: where, name } of WebAssembly.Module.imports(module))
-      (system[where] ??= {})[name] = () => 8;
-    const { exports } = await WebAssembly.instantiate(module, system);
+  /**
+   * Start a compiled module.
+   *
+   * @param {number} workers Of a browser, that share the network's work; only for the module with
+   *     threads.
+   */
+  static async of(module, workers = 0) {
+    const memory = workers ? new WebAssembly.Memory({ initial: 64, maximum: 16384, shared: true }) : undefined;
+    const exports = await start(module, memory);
     exports._initialize();
-    return new Memory(exports);
+    const found = new Memory(exports, memory ?? exports.memory);
+    for (let number = 1; number <= workers; number++) {
+      const stack = exports.malloc(STACK) + STACK; // it grows downwards
+      await employ({ module, memory, stack, number });
+    }
+    if (workers) exports.topseg_team(workers);
+    return found;
   }
 
-  constructor(exports) {
+  constructor(exports, memory) {
     this.#exports = exports;
+    this.#memory = memory;
   }
 
   /** Call a function of the interface; it traps where something is wrong, and leaves a text. */
@@ -55,25 +86,25 @@ export class Memory {
 
   /** Bytes at an address; valid until the next call. */
   bytes(address, count) {
-    return new Uint8Array(this.#exports.memory.buffer, address, count);
+    return new Uint8Array(this.#memory.buffer, address, count);
   }
 
   floats(address, count) {
-    return new Float32Array(this.#exports.memory.buffer, address, count);
+    return new Float32Array(this.#memory.buffer, address, count);
   }
 
   /** Some 32-bit numbers at an address. */
   read(address, count) {
-    return Array.from(new Int32Array(this.#exports.memory.buffer, address, count));
+    return Array.from(new Int32Array(this.#memory.buffer, address, count));
   }
 
   write(address, values) {
-    new Int32Array(this.#exports.memory.buffer, address, values.length).set(values);
+    new Int32Array(this.#memory.buffer, address, values.length).set(values);
   }
 
   /** The UTF-8 text at an address. */
   text(address) {
-    const memory = new Uint8Array(this.#exports.memory.buffer);
+    const memory = new Uint8Array(this.#memory.buffer);
     return new TextDecoder().decode(memory.slice(address, memory.indexOf(0, address)));
   }
 }
