@@ -1,11 +1,12 @@
 """A browser to look at the page with, and the two places where the page can stand."""
 
-import re
+import functools
+import http.server
 import shutil
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,32 @@ def service(folder: Path, *settings: str) -> Iterator[str]:
 
 
 @contextmanager
-def static(folder: Path) -> Iterator[str]:
-    """Host a folder by Python's own web server, and give its address."""
-    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as server:
-        assert server.stdout is not None
+def static(
+    folder: Path, headers: Callable[[str], Mapping[str, str]] = lambda _: {}
+) -> Iterator[str]:
+    """Host a folder by Python's own web server, and give its address.
+
+    Args:
+        folder: What it shows.
+        headers: More headers, for a path.
+    """
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            for name, value in headers(self.path).items():
+                self.send_header(name, value)
+            super().end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
         try:
-            port = re.search(r"port (\d+)", server.stdout.readline())
-            assert port
-            yield f"http://127.0.0.1:{port[1]}/"
+            yield f"http://127.0.0.1:{server.server_port}/"
         finally:
-            server.terminate()
+            server.shutdown()
 
 
 class Browser:

@@ -74,24 +74,84 @@ def test_mask_of_the_browser_is_that_of_the_service(
     assert "topseg's engine, WebAssembly" in page.text("#engine-note")
 
 
-def test_threads_of_an_isolated_page_give_the_same_mask(
+def isolated(_: str) -> dict[str, str]:
+    """Headers of a web host that isolates the page itself."""
+    return {
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Embedder-Policy": "require-corp",
+    }
+
+
+def note_and_mask(browser: Browser, picture: Path) -> tuple[str, NDArray[Any]]:
+    browser.engine("browser")
+    browser.segment(picture)
+    return browser.text("#engine-note"), browser.mask()
+
+
+def test_service_worker_isolates_the_page_so_that_it_has_threads(
     browser: Browser, exported: Bundle, picture: Path, tmp_path: Path
 ) -> None:
     write_page({"golden": exported}, tmp_path / "web")
     with static(tmp_path / "web") as address:
-        masks, notes = [], []
-        for isolated in (False, True):  # from the second visit on the service worker isolates it
+        found = []
+        for visit in range(3):
             browser.open(address)
-            assert browser.run("return crossOriginIsolated") is isolated
-            browser.engine("browser")
-            browser.segment(picture)
-            masks.append(browser.mask())
-            notes.append(browser.text("#engine-note"))
+            assert browser.run("return crossOriginIsolated") is (visit > 0)
+            found.append(note_and_mask(browser, picture))
             browser.run("await navigator.serviceWorker.ready")
-    assert "1 thread." in notes[0]
+    assert "1 thread." in found[0][0]
     several = browser.run("return navigator.hardwareConcurrency") > 1
-    assert ("threads." in notes[1]) is several
-    np.testing.assert_array_equal(masks[0], masks[1])
+    for note, mask in found[1:]:
+        assert ("threads." in note) is several
+        np.testing.assert_array_equal(mask, found[0][1])
+
+
+def test_page_whose_workers_may_not_start_has_one_thread(
+    browser: Browser, exported: Bundle, picture: Path, tmp_path: Path
+) -> None:
+    write_page({"golden": exported}, tmp_path / "web")
+
+    def forbidding(path: str) -> dict[str, str]:
+        policy = {"Content-Security-Policy": "worker-src 'none'"} if "worker.js" in path else {}
+        return isolated(path) | policy
+
+    with static(tmp_path / "web", forbidding) as address:
+        browser.open(address)
+        assert browser.run("return crossOriginIsolated")
+        note, mask = note_and_mask(browser, picture)
+    assert "1 thread." in note
+    assert (mask == expected(exported, picture)).mean() >= 0.999
+
+
+def test_models_and_engines_side_by_side_keep_their_masks(
+    browser: Browser, exported: Bundle, tmp_path: Path
+) -> None:
+    write_page({"golden": exported}, tmp_path / "web")
+    script = """
+        const { Engine } = await import("./engine/index.js");
+        const get = async (name) => (await fetch(name)).arrayBuffer();
+        const metadata = new Uint8Array(await get("models/golden/metadata.json"));
+        const weights = new Uint8Array(await get("models/golden/weights.safetensors"));
+        const picture = ([width, height]) => {
+          const data = new Uint8Array(3 * width * height);
+          return { data: data.map((_, i) => (i * i * 31) >> 9), width, height };
+        };
+        const sizes = [[160, 96], [97, 211], [320, 256]], seen = new Set();
+        const plain = await Engine.load(await get("engine/topseg_relaxed.wasm"));
+        const engines = await Promise.all([plain, Engine.load(), Engine.load()]);
+        const opened = (engine) => engine.open(metadata, weights);
+        const models = [...engines.map(opened), ...engines.map(opened)];
+        for (let turn = 0; turn < 20; turn++)
+          for (const size of sizes)
+            for (const model of models) seen.add(size + ":" + model.mask(picture(size)).join());
+        return [engines.map((one) => one.threads), seen.size];
+    """
+    with static(tmp_path / "web", isolated) as address:
+        browser.open(address)
+        threads, masks = browser.run(script)
+    assert threads[0] == 1
+    assert threads[1] == threads[2] == min(browser.run("return navigator.hardwareConcurrency"), 4)
+    assert masks == 3  # one a size, whatever the engine and the turn
 
 
 @with_ort

@@ -22,7 +22,7 @@ self.onmessage = async ({ data }) => {
 
 /** Load the engine and a model: {metadata, engine, weights} or {metadata, engine, graph, ort}. */
 async function load({ metadata, engine: versions, weights, graph, ort }) {
-  const engine = await Engine.load(await downloadEngine(versions));
+  const engine = await loadEngine(versions);
   if (graph) {
     const { openGraph } = await import("./graph.js");
     return openGraph({ engine, metadata, graph, ort, download });
@@ -32,15 +32,17 @@ async function load({ metadata, engine: versions, weights, graph, ort }) {
   return { mask: (image, lap) => model.mask(image, lap), note: `topseg's engine, WebAssembly, ${threads}.` };
 }
 
-/** The fastest module for this machine; offline, the fastest of those that were loaded before. */
-async function downloadEngine(versions) {
-  const files = Engine.files.map((file) => `engine/${file}?v=${versions[file]}`);
-  for (const file of files.slice(0, -1)) {
+/** The fastest module that this machine runs, and offline has kept. */
+async function loadEngine(versions) {
+  let failed;
+  for (const file of Engine.files) {
     try {
-      return await download(file, "engine");
-    } catch {} // not kept
+      return await Engine.load(await download(`engine/${file}?v=${versions[file]}`, "engine"));
+    } catch (error) {
+      failed = error;
+    }
   }
-  return download(files.at(-1), "engine");
+  throw failed;
 }
 
 async function segment(bitmap) {

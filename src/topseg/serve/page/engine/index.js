@@ -3,8 +3,6 @@
 
 import { Memory } from "./memory.js";
 
-const MOST_THREADS = 4;
-
 /** The compiled engine: it opens models, and does what stands around other engines' networks. */
 export class Engine {
   #memory;
@@ -17,10 +15,7 @@ export class Engine {
    */
   static async load(bytes) {
     const binary = bytes ?? (await read(new URL(Engine.files[0], import.meta.url)));
-    const module = await WebAssembly.compile(binary);
-    const shares = WebAssembly.Module.imports(module).some(({ kind }) => kind === "memory");
-    const workers = shares ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) - 1 : 0;
-    return new Engine(await Memory.of(module, workers), workers + 1);
+    return new Engine(await Memory.of(await WebAssembly.compile(binary)));
   }
 
   /**
@@ -33,9 +28,9 @@ export class Engine {
     return [...(threads ? ["topseg_threads.wasm"] : []), "topseg_relaxed.wasm", "topseg.wasm"];
   }
 
-  constructor(memory, threads) {
+  constructor(memory) {
     this.#memory = memory;
-    this.threads = threads;
+    this.threads = memory.threads;
   }
 
   get version() {

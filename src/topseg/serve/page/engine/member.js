@@ -3,8 +3,12 @@
 import { start } from "./memory.js";
 
 self.onmessage = async ({ data: { module, memory, stack, number } }) => {
-  const exports = await start(module, memory);
-  exports.__stack_pointer.value = stack;
-  self.postMessage("ready");
-  exports.topseg_join(number);
+  try {
+    const exports = await start(module, memory);
+    exports.__stack_pointer.value = stack;
+    self.postMessage("ready");
+    exports.topseg_join(number);
+  } catch (error) {
+    self.reportError(error); // to whoever waits for "ready"
+  }
 };

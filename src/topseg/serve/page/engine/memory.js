@@ -1,5 +1,6 @@
 // The engine's memory: what JavaScript lends to a call of the C interface, and reads from it.
 
+const MOST_THREADS = 4;
 const STACK = 1 << 18; // bytes of a worker's
 
 /** Instantiate a module, on a memory of the host where it shares one with others. */
@@ -11,12 +12,12 @@ export async function start(module, memory) {
   return (await WebAssembly.instantiate(module, system)).exports;
 }
 
-/** Start a worker that enters the engine's team; it is ready when it answers. */
+/** Start a browser's worker that enters the engine's team; it is ready when it answers. */
 function employ(task) {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("member.js", import.meta.url), { type: "module" });
-    worker.onmessage = resolve;
-    worker.onerror = (event) => reject(new Error(event.message || "a worker does not start"));
+    worker.onmessage = () => resolve(worker);
+    worker.onerror = reject;
     worker.postMessage(task);
   });
 }
@@ -24,29 +25,26 @@ function employ(task) {
 export class Memory {
   #exports;
   #memory;
+  #workers = []; // who share the network's work; none where the module has no threads
 
-  /**
-   * Start a compiled module.
-   *
-   * @param {number} workers Of a browser, that share the network's work; only for the module with
-   *     threads.
-   */
-  static async of(module, workers = 0) {
-    const memory = workers ? new WebAssembly.Memory({ initial: 64, maximum: 16384, shared: true }) : undefined;
+  /** Start a compiled module, and the workers for it that this host has. */
+  static async of(module) {
+    const shares = WebAssembly.Module.imports(module).some(({ kind }) => kind === "memory");
+    const memory = shares ? new WebAssembly.Memory({ initial: 64, maximum: 16384, shared: true }) : undefined;
     const exports = await start(module, memory);
     exports._initialize();
     const found = new Memory(exports, memory ?? exports.memory);
-    for (let number = 1; number <= workers; number++) {
-      const stack = exports.malloc(STACK) + STACK; // it grows downwards
-      await employ({ module, memory, stack, number });
-    }
-    if (workers) exports.topseg_team(workers);
+    if (shares) await found.#hire(module);
     return found;
   }
 
   constructor(exports, memory) {
     this.#exports = exports;
     this.#memory = memory;
+  }
+
+  get threads() {
+    return this.#workers.length + 1;
   }
 
   /** Call a function of the interface; it traps where something is wrong, and leaves a text. */
@@ -106,5 +104,18 @@ export class Memory {
   text(address) {
     const memory = new Uint8Array(this.#memory.buffer);
     return new TextDecoder().decode(memory.slice(address, memory.indexOf(0, address)));
+  }
+
+  async #hire(module) {
+    const most = Math.min(globalThis.navigator?.hardwareConcurrency ?? 1, MOST_THREADS);
+    try {
+      while (this.threads < most) {
+        const bottom = this.#exports.malloc(STACK);
+        if (!bottom) break;
+        const task = { module, memory: this.#memory, stack: bottom + STACK, number: this.threads };
+        this.#workers.push(await employ(task));
+      }
+    } catch {} // a host without workers, or that forbids them: those that are here do it all
+    this.#exports.topseg_team(this.#workers.length);
   }
 }
