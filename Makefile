@@ -4,14 +4,14 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NATIVE := setup.py $(wildcard native/*.cpp native/src/*.cpp native/topseg/*.hpp native/topseg/*/*.hpp)
 
-.PHONY: install demo test coverage wasm page lint bench clean
+.PHONY: install demo test coverage wasm page docs lint bench clean
 
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "topseg needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) -e '.[train,onnx,openvino,litert,serve,geo,video,dev]'
+	$(PIP) -e '.[train,onnx,openvino,litert,serve,geo,video,docs,dev]'
 	touch $@
 
 demo: install
@@ -33,6 +33,12 @@ page: install
 	npm install --prefix build/page --no-save --ignore-scripts --silent onnxruntime-web@1.30.0
 	$(BIN)/python -m topseg.serve.page build/page/node_modules/onnxruntime-web
 
+# The documentation site, in build/site; a warning is an error. To read it with its search:
+# python -m http.server --directory build/site
+docs: install
+	$(BIN)/python docs/site
+	$(BIN)/python -m zensical build --clean --strict
+
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -44,4 +50,4 @@ bench: install
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf .venv build demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .cache build demo .pytest_cache .mypy_cache .ruff_cache

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from topseg.bundle.metadata import Metadata
     from topseg.core.errors import InputError
     from topseg.core.labels import LabelSet
+    from topseg.data.annotations.converting import convert_data
     from topseg.data.dataset import open_dataset
     from topseg.evaluation.confusion import ConfusionMatrix
     from topseg.evaluation.scores import Scores
