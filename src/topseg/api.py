@@ -25,7 +25,7 @@ from topseg.inference.tta import Slide
 from topseg.recipe import Recipe, read_data, read_data_recipe, read_recipe
 
 if TYPE_CHECKING:
-    from topseg.data.checking import Report
+    from topseg.data.report import Report
     from topseg.evaluation.accumulator import Accumulator
     from topseg.evaluation.protocols import Method
     from topseg.evaluation.run import Samples

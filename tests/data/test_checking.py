@@ -8,8 +8,9 @@ import PIL.Image
 import pytest
 
 from topseg.core.errors import InputError
-from topseg.data.checking import Report, check
+from topseg.data.checking import check
 from topseg.data.config import DataConfig
+from topseg.data.report import Report
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -145,3 +146,13 @@ def test_ade20k_samples() -> None:
     assert not report.errors
     assert report.splits["val"].images == 3
     assert kinds(report)["picture in both splits"] == 3
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_camvid_has_no_problem() -> None:
+    report = check(DataConfig(layout="camvid", root=str(SHARED / "camvid")))
+    assert report.problems == []
+    assert {name: split.images for name, split in report.splits.items()} == {
+        "train": 367,
+        "val": 101,
+    }

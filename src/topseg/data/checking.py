@@ -1,9 +1,9 @@
 """Checking: what is wrong with a data set, file by file, everything in one pass.
 
 Each pair is read exactly as training and evaluation read it, so that a data set without errors here
-does not stop them later. Memory holds one image per worker, the counts, and about 300 bytes per
-image to find the same picture twice, or nearly the same in both splits: there it would make scores
-look better than they are.
+does not stop them later. Memory holds one image per worker, the counts, and about 400 bytes per
+image to find the same picture twice, nearly the same in both splits (there it would make scores
+look better than they are), and masks that follow their images less than the others do.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ import itertools
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet
 from topseg.core.storage import exists
+from topseg.data.alignment import Alignment
 from topseg.data.classes import label_set, mask_reader
 from topseg.data.config import DataConfig
+from topseg.data.contours import Fit, coarse_steps, fit_contours
 from topseg.data.dataset import find_pairs, size_mismatch
 from topseg.data.duplicates import Hash, Hashes, difference_hash
 from topseg.data.errors import DataError, UnknownValuesError, can_ignore, ignore_setting
@@ -35,115 +34,14 @@ from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.leaks import find_leaks
 from topseg.data.masks import MaskReader
-from topseg.data.problem import Problem, problem_lines
-from topseg.data.remedies import black_and_white, with_settings, without_classes
+from topseg.data.problem import Evidence, Problem
+from topseg.data.remedies import black_and_white, without_classes
+from topseg.data.report import Report
+from topseg.data.statistics import MaskCounts, SplitCounts, count_mask
 from topseg.media.images import read_image
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _AHEAD: Final = 4  # pairs for each thread, so that none waits for a slow one
-
-
-@dataclass
-class SplitCounts:
-    """What a split holds.
-
-    Attributes:
-        images: Its pairs.
-        pixels: (K,) pixels of each class, int64.
-        images_with: (K,) images that show each class, int64.
-        ignored: Pixels without a class.
-        smallest: The smallest image's (height, width), by area; None before the first.
-        largest: The largest image's.
-    """
-
-    images: int
-    pixels: NDArray[np.int64]
-    images_with: NDArray[np.int64]
-    ignored: int = 0
-    smallest: Size | None = None
-    largest: Size | None = None
-
-    def add_mask(self, counts: NDArray[np.int64], ignored: int) -> None:
-        """Count the pixels of one mask."""
-        self.pixels += counts
-        self.images_with += counts > 0
-        self.ignored += ignored
-
-    def add_size(self, size: Size) -> None:
-        """Take note of one image's (height, width)."""
-        sizes = [known for known in (self.smallest, self.largest, size) if known is not None]
-        self.smallest = min(sizes, key=lambda known: known[0] * known[1])
-        self.largest = max(sizes, key=lambda known: known[0] * known[1])
-
-
-@dataclass
-class Report:
-    """The state of a data set; ``str(report)`` is for people.
-
-    Attributes:
-        labels: Its classes.
-        splits: What each split holds, by name.
-        problems: Everything found, errors and warnings.
-        settings: What to set in the data section to mend what settings can, as ``key=value``.
-    """
-
-    labels: LabelSet
-    splits: dict[str, SplitCounts] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    settings: tuple[str, ...] = ()
-
-    @property
-    def errors(self) -> list[Problem]:
-        """The problems that would stop training or evaluation."""
-        return [problem for problem in self.problems if problem.serious]
-
-    @property
-    def warnings(self) -> list[Problem]:
-        """The problems that would not."""
-        return [problem for problem in self.problems if not problem.serious]
-
-    @property
-    def seen(self) -> NDArray[np.int64]:
-        """(K,) pixels of each class in all splits."""
-        zeros = np.zeros(self.labels.num_classes, np.int64)
-        return sum((split.pixels for split in self.splits.values()), zeros)
-
-    def text(self, limit: int | None = 10, command: Sequence[str] = ("topseg", "check")) -> str:
-        """Write the report.
-
-        Args:
-            limit: Lines of each kind of problem; None writes all.
-            command: The words that made it; the remedy is the same with more settings.
-        """
-        lines = [line for name in self.splits for line in self._split_lines(name)]
-        for title, problems in (("error", self.errors), ("warning", self.warnings)):
-            if problems:
-                lines.append(f"{len(problems)} {title}{'s' if len(problems) > 1 else ''}")
-                lines += problem_lines(problems, limit)
-        if not self.problems:
-            lines.append("no problems found")
-        if self.settings:
-            lines.append(f"to mend it: {with_settings(command, self.settings)}")
-        return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _split_lines(self, name: str) -> Iterator[str]:
-        split = self.splits[name]
-        total = max(1, int(split.pixels.sum()) + split.ignored)
-        sizes = dict.fromkeys(filter(None, (split.smallest, split.largest)))
-        span = " to ".join(f"{width}x{height}" for height, width in sizes)
-        yield f"{name}: {split.images} images" + (f", {span} pixels" if span else ", none readable")
-        if not split.pixels.any():
-            return
-        width = max(5, *(len(label) for label in self.labels.names))
-        yield f"  {'class':{width}}  {'pixels':>15}  {'share':>8}  {'images':>8}"
-        rows = zip(self.labels.names, split.pixels, split.images_with, strict=True)
-        for label, pixels, images in rows:
-            yield f"  {label:{width}}  {pixels:15,}  {pixels / total:8.2%}  {images:8,}"
-        yield f"  {'-':{width}}  {split.ignored:15,}  {split.ignored / total:8.2%}  (no class)"
-        yield ""
 
 
 def check(
@@ -153,7 +51,7 @@ def check(
     scale: float | None = None,
     workers: int | None = None,
 ) -> Report:
-    """Read every pair of both splits and say everything that is wrong.
+    """Read every pair of both splits and report everything that is wrong.
 
     Args:
         config: The data set.
@@ -168,15 +66,10 @@ def check(
         InputError: What the masks mean is not known (classes, palette, label map).
     """
     try:
-        report = Report(label_set(config))
+        checked = _Checked(Report(label_set(config)))
     except DataError as error:  # what the masks hold may still be told
         raise without_classes(config, error) from None
-    unknown: set[int] = set()
-    ignored = False
-    settings: dict[str, None] = {}
-    seen: dict[bytes, tuple[str, Pair]] = {}
-    hashes: dict[Split, Hashes] = {split: Hashes() for split in SPLITS}
-    names: dict[Split, list[str]] = {}
+    report, settings = checked.report, dict[str, None]()
     for split in SPLITS:
         try:
             pairs = find_pairs(config, split)
@@ -185,7 +78,6 @@ def check(
             settings |= dict.fromkeys(getattr(error, "settings", ()))
             continue
         reader = mask_reader(config, pairs)
-        names[split] = [pair.name for pair in pairs.pairs]
 
         def examine(pair: Pair, reader: MaskReader = reader) -> _Finding:
             return _examine(pair, reader, channels, scale)
@@ -193,33 +85,17 @@ def check(
         threads = workers or os.cpu_count() or 1
         with ThreadPoolExecutor(threads) as pool:
             findings = _map(pool, _AHEAD * threads, examine, pairs.pairs, split)
-            more, ignores = _count(report, split, pairs, findings, seen, hashes[split])
-            unknown, ignored = unknown | more, ignored or ignores
-    report.problems += find_leaks(hashes, names, config.group)
-    if unknown and can_ignore(unknown):
+            checked.enter(split, pairs, findings)
+    report.problems += find_leaks(checked.hashes, checked.pairs, config.group)
+    if checked.unknown and can_ignore(checked.unknown):
         given = config.ignore_index
         before = {given} if isinstance(given, int) else set(given or ())
-        settings[ignore_setting(unknown | (before if ignored else set()))] = None
-    elif ignored and (found := black_and_white(config, report.labels.names, report.seen)):
+        settings[ignore_setting(checked.unknown | (before if checked.ignored else set()))] = None
+    elif checked.ignored and (found := black_and_white(config, report.labels.names, report.seen)):
         report.problems.append(Problem("masks of 0 and 255", found.what))
         settings |= dict.fromkeys(found.settings)
     report.settings = tuple(settings)
     return report
-
-
-def _of_file(kind: str, file: Path, error: InputError) -> Problem:
-    """Return the problem that an error about a file is."""
-    what, start = _what(error), f"{file}: "
-    if isinstance(error, UnknownValuesError):
-        return Problem(kind, what, cause=error.cause, file=f"{start}{error.place}")
-    if what.startswith(start):
-        return Problem(kind, what, cause=what.removeprefix(start), file=str(file))
-    return Problem(kind, what)
-
-
-def _what(error: InputError) -> str:
-    """Return what is wrong; what to set is told once for all problems."""
-    return error.what if isinstance(error, DataError) else str(error)
 
 
 @dataclass(frozen=True)
@@ -230,11 +106,78 @@ class _Finding:
     digest: bytes | None = None
     hash: Hash | None = None
     size: Size | None = None
-    counts: NDArray[np.int64] | None = None
-    ignored: int = 0
+    counts: MaskCounts | None = None
+    fit: Fit | None = None
     unknown: frozenset[int] = frozenset()
     others: bool = False
     """Whether a mask with unknown values holds ignored ones as well."""
+
+
+@dataclass
+class _Checked:
+    """What is known of all pairs so far.
+
+    Attributes:
+        report: The report in the making.
+        seen: Digest of an image's pixels -> the first split and pair that had it.
+        hashes: What the images of each split look like.
+        pairs: The pairs of each split.
+        unknown: Mask values without a meaning.
+        ignored: Whether any mask holds ignored pixels.
+    """
+
+    report: Report
+    seen: dict[bytes, tuple[str, Pair]] = field(default_factory=dict)
+    hashes: dict[Split, Hashes] = field(default_factory=lambda: {one: Hashes() for one in SPLITS})
+    pairs: dict[Split, tuple[Pair, ...]] = field(default_factory=dict)
+    unknown: set[int] = field(default_factory=set)
+    ignored: bool = False
+
+    def enter(self, split: Split, pairs: Pairs, findings: Iterable[tuple[Pair, _Finding]]) -> None:
+        """Enter what was found in a split."""
+        labels, problems = self.report.labels, self.report.problems
+        counts = SplitCounts.empty(len(pairs.pairs), labels.num_classes)
+        self.report.splits[split], self.pairs[split] = counts, pairs.pairs
+        alignment = Alignment()
+        for orphan in pairs.orphans:
+            problems.append(Problem("mask without an image", str(orphan), serious=False))
+        for other in pairs.others:
+            text = f"{other}: no known image format"
+            problems.append(Problem("file passed over", text, serious=False))
+        for pair, finding in findings:
+            problems += finding.problems
+            self.unknown |= finding.unknown
+            self.ignored |= finding.others
+            if finding.digest is not None:
+                same = self._seen_before(finding.digest, split, pair)
+                problems += same
+                if not same:
+                    self.hashes[split].add(pair, finding.hash)
+            if finding.size is not None:
+                counts.sizes[finding.size] += 1
+            if finding.counts is not None:
+                counts.add(finding.counts)
+            if finding.fit is not None:
+                alignment.add(pair, finding.fit)
+        counts.fit = alignment.usual
+        problems += alignment.problems()
+        problems += _of_classes(split, counts, labels)
+        self.ignored |= counts.ignored > 0
+
+    def _seen_before(self, digest: bytes, split: str, pair: Pair) -> list[Problem]:
+        if digest not in self.seen:
+            self.seen[digest] = split, pair
+            return []
+        where, first = self.seen[digest]
+        evidence = Evidence(pair.image, other=first.image)
+        if where != split:
+            text = f"{pair.name}: in {split} and, the same picture, in {where} ({first.name})"
+            kind = "picture in both splits"
+        else:
+            twice = first.image == pair.image
+            same = "listed twice" if twice else f"the same picture as {first.name}"
+            kind, text = "picture twice in a split", f"{pair.name}: {same} ({split})"
+        return [Problem(kind, text, serious=False, evidence=evidence)]
 
 
 def _map(
@@ -258,52 +201,6 @@ def _map(
         jobs.extend(pool.submit(examine, one) for one in itertools.islice(coming, 1))
 
 
-def _count(
-    report: Report,
-    split: str,
-    pairs: Pairs,
-    findings: Iterable[tuple[Pair, _Finding]],
-    seen: dict[bytes, tuple[str, Pair]],
-    hashes: Hashes,
-) -> tuple[set[int], bool]:
-    """Enter what was found in a split into the report.
-
-    Returns:
-        Mask values without a meaning, and whether any mask holds ignored ones.
-    """
-    unknown: set[int] = set()
-    ignores = False
-    names = report.labels.names
-    zeros = np.zeros(len(names), np.int64)
-    counts = report.splits[split] = SplitCounts(len(pairs.pairs), zeros, zeros.copy())
-    for orphan in pairs.orphans:
-        report.problems.append(Problem("mask without an image", str(orphan), serious=False))
-    for other in pairs.others:
-        text = f"{other}: no known image format"
-        report.problems.append(Problem("file passed over", text, serious=False))
-    for pair, finding in findings:
-        report.problems += finding.problems
-        unknown |= finding.unknown
-        ignores |= finding.others
-        if finding.digest is not None:
-            same = _seen_before(seen, finding.digest, split, pair)
-            report.problems += same
-            if not same:
-                hashes.add(pair.name, finding.hash)
-        if finding.size is not None:
-            counts.add_size(finding.size)
-        if finding.counts is not None:
-            counts.add_mask(finding.counts, finding.ignored)
-    for name, pixels in zip(names, counts.pixels, strict=True):
-        if not pixels and counts.pixels.any():
-            text = f"{split}: no pixel of '{name}'"
-            report.problems.append(Problem("class without pixels", text, serious=False))
-    if len(names) == 1 and counts.pixels.any():
-        text = f"{split}: '{names[0]}' is the only class; there is nothing to tell apart"
-        report.problems.append(Problem("one class", text, serious=False))
-    return unknown, ignores or counts.ignored > 0
-
-
 def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None) -> _Finding:
     """Read one pair, and go on after its first problem."""
     problems: list[Problem] = []
@@ -315,14 +212,17 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
     except InputError as error:
         kind = "unreadable image" if exists(pair.image) else "missing image"
         problems.append(_of_file(kind, pair.image, error))
+    readable = pair.image if image is not None else None
     if not exists(pair.mask):
         text = f"{pair.mask}: no such file, the mask of {pair.name}"
-        problems.append(Problem("missing mask", text))
+        problems.append(Problem("missing mask", text, evidence=Evidence(readable)))
     else:
         try:
             mask = reader(pair.mask)
         except InputError as error:
-            problems.append(_of_file("mask", pair.mask, error))
+            place = error.at if isinstance(error, UnknownValuesError) else None
+            shown = Evidence(readable, pair.mask, place)
+            problems.append(_of_file("mask", pair.mask, error, shown))
             if isinstance(error, UnknownValuesError):
                 unknown, others = error.values, error.others
     if image is None:
@@ -331,28 +231,55 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
     looks, size = difference_hash(image), (image.shape[0], image.shape[1])
     if mask is None:
         return _Finding(tuple(problems), digest, looks, size, unknown=unknown, others=others)
+    fit, counts, evidence = None, count_mask(mask, reader.labels), Evidence(pair.image, pair.mask)
     if mask.shape != size:
         text = size_mismatch(pair.mask, mask.shape, pair.image, size)
-        problems.append(Problem("size", text))
-    labels = reader.labels
-    counts = np.bincount(mask.ravel(), minlength=labels.ignore_index + 1)
-    ignored = int(counts[labels.ignore_index])
-    if ignored == mask.size:
+        problems.append(Problem("size", text, evidence=evidence))
+    elif (steps := coarse_steps(mask)) is not None:
+        problems.append(_coarse(pair, size, steps))
+    else:
+        fit = fit_contours(image, mask, reader.labels.ignore_index)
+    if counts.ignored == mask.size:
         text = f"{pair.mask}: no pixel has a class"
-        problems.append(Problem("mask without a class", text, serious=False))
-    own = counts[: labels.num_classes].copy()
-    return _Finding(tuple(problems), digest, looks, size, own, ignored)
+        problems.append(Problem("mask without a class", text, serious=False, evidence=evidence))
+    return _Finding(tuple(problems), digest, looks, size, counts, fit)
 
 
-def _seen_before(
-    seen: dict[bytes, tuple[str, Pair]], digest: bytes, split: str, pair: Pair
-) -> list[Problem]:
-    if digest not in seen:
-        seen[digest] = split, pair
-        return []
-    where, first = seen[digest]
-    if where != split:
-        text = f"{pair.name}: in {split} and, the same picture, in {where} ({first.name})"
-        return [Problem("picture in both splits", text, serious=False)]
-    same = "listed twice" if first.image == pair.image else f"the same picture as {first.name}"
-    return [Problem("picture twice in a split", f"{pair.name}: {same} ({split})", serious=False)]
+def _coarse(pair: Pair, size: Size, steps: Size) -> Problem:
+    high, wide = steps
+    text = (
+        f"{pair.mask}: its contours move in steps of {wide}x{high} pixels, as of a mask of "
+        f"{size[1] // wide}x{size[0] // high} that was enlarged; save masks at their images' size"
+    )
+    evidence = Evidence(pair.image, pair.mask)
+    return Problem("coarse mask", text, False, score=float(max(steps)), evidence=evidence)
+
+
+def _of_file(kind: str, file: Path, error: InputError, evidence: Evidence | None = None) -> Problem:
+    """Return the problem that an error about a file is."""
+    what, start = _what(error), f"{file}: "
+    if isinstance(error, UnknownValuesError):
+        place = f"{start}{error.place}"
+        return Problem(kind, what, cause=error.cause, file=place, evidence=evidence)
+    if what.startswith(start):
+        cause = what.removeprefix(start)
+        return Problem(kind, what, cause=cause, file=str(file), evidence=evidence)
+    return Problem(kind, what, evidence=evidence)
+
+
+def _of_classes(split: str, counts: SplitCounts, labels: LabelSet) -> Iterator[Problem]:
+    """Find the classes that a split does not show, and a class that is alone."""
+    if not counts.pixels.any():
+        return
+    for name, pixels in zip(labels.names, counts.pixels, strict=True):
+        if not pixels:
+            text = f"{split}: no pixel of '{name}'"
+            yield Problem("class without pixels", text, serious=False)
+    if labels.num_classes == 1:
+        text = f"{split}: '{labels.names[0]}' is the only class; there is nothing to tell apart"
+        yield Problem("one class", text, serious=False)
+
+
+def _what(error: InputError) -> str:
+    """Return what is wrong; what to set is told once for all problems."""
+    return error.what if isinstance(error, DataError) else str(error)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from topseg.data.layouts.pairs import Pair
 from topseg.media.images import Image
 
 ALIKE: Final = 0.85
@@ -50,24 +51,24 @@ def difference_hash(image: Image) -> Hash | None:
 
 @dataclass
 class Hashes:
-    """The hashes of a split: 256 bytes and a name for each image.
+    """The hashes of a split: 256 bytes for each image.
 
     Attributes:
-        names: Of the images that have a hash.
+        pairs: Of the images that have a hash.
         rows: Their hashes.
     """
 
-    names: list[str] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     rows: list[Hash] = field(default_factory=list)
 
-    def add(self, name: str, found: Hash | None) -> None:
+    def add(self, pair: Pair, found: Hash | None) -> None:
         """Take note of one image."""
         if found is not None:
-            self.names.append(name)
+            self.pairs.append(pair)
             self.rows.append(found)
 
 
-def near_duplicates(a: Hashes, b: Hashes) -> Iterator[tuple[str, str, float]]:
+def near_duplicates(a: Hashes, b: Hashes) -> Iterator[tuple[Pair, Pair, float]]:
     """Find the images of one split that look like one of another.
 
     Args:
@@ -85,7 +86,7 @@ def near_duplicates(a: Hashes, b: Hashes) -> Iterator[tuple[str, str, float]]:
         nearest = cosines.argmax(axis=1)
         for i in np.flatnonzero(cosines.max(axis=1) >= ALIKE).tolist():
             j = int(nearest[i])
-            yield a.names[start + i], b.names[j], float(cosines[i, j])
+            yield a.pairs[start + i], b.pairs[j], float(cosines[i, j])
 
 
 def _normalized(rows: list[Hash]) -> NDArray[np.float32]:

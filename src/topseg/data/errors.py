@@ -45,7 +45,8 @@ class UnknownValuesError(DataError):
 
     Attributes:
         values: Which.
-        place: Where in the file the first one is.
+        place: Where in the file the first one is, in words.
+        at: Its (row, column).
         cause: What is wrong, without file and place.
         others: Whether it holds values that are ignored already, too.
     """
@@ -55,12 +56,13 @@ class UnknownValuesError(DataError):
         what: str,
         *settings: str,
         place: str = "",
+        at: tuple[int, int] | None = None,
         cause: str = "",
         values: frozenset[int] = frozenset(),
         others: bool = False,
     ) -> None:
         super().__init__(what, *settings)
-        self.place, self.cause = place, cause
+        self.place, self.at, self.cause = place, at, cause
         self.values, self.others = values, others
 
 

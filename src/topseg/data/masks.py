@@ -28,7 +28,8 @@ from topseg.media.tiff import is_tiff, read_tiff
 
 _LOSSY: Final = ("JPEG", "MPO", "AVIF", "HEIF")
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
-_UNKNOWN: Final = -1
+UNKNOWN: Final = -1
+"""In the place of a class: the raw value has no meaning."""
 
 
 class MaskReader:
@@ -89,11 +90,22 @@ class MaskReader:
         """
         raw = self.read_raw(path)
         classes = self._look_up(raw)
-        if classes.min() == _UNKNOWN:
+        if classes.min() == UNKNOWN:
             if not self._nearest:
                 raise self._unknown(path, raw, classes)
             classes = self._by_distance(raw, classes)
         return classes.astype(self.labels.dtype)
+
+    def read_known(self, path: Path) -> NDArray[np.int32]:
+        """Read a mask as far as its values have a meaning.
+
+        Returns:
+            (H, W) class indices, the label set's ignore value, and ``UNKNOWN``.
+
+        Raises:
+            InputError: Unreadable, or of another kind than declared.
+        """
+        return self._look_up(self.read_raw(path))
 
     def read_raw(self, path: Path) -> NDArray[Any]:
         """Read a mask's own numbers, (H, W): its indices, or its colours as red-green-blue codes.
@@ -157,7 +169,7 @@ class MaskReader:
 
     def _by_distance(self, raw: NDArray[Any], classes: NDArray[np.int32]) -> NDArray[np.int32]:
         """Enter the unknown colours of a mask into the table, then look it up again."""
-        unknown = np.unique(raw[classes == _UNKNOWN])
+        unknown = np.unique(raw[classes == UNKNOWN])
         known = np.fromiter(self._codes, np.int32)
         targets = np.fromiter(self._codes.values(), np.int32)
         for block in np.array_split(unknown, len(unknown) // 4096 + 1):
@@ -166,23 +178,30 @@ class MaskReader:
         return self._look_up(raw)
 
     def _unknown(self, path: Path, raw: NDArray[Any], classes: NDArray[np.int32]) -> InputError:
-        where = classes == _UNKNOWN
-        row, column = np.unravel_index(int(where.argmax()), where.shape)
+        where = classes == UNKNOWN
+        row, column = divmod(int(where.argmax()), where.shape[1])
         value = int(raw[row, column])
-        place = f"at row {row}, column {column} ({int(where.sum())} such pixels)"
+        place = f"row {row}, column {column} ({int(where.sum())} such pixels)"
         if self._colors:
             color = decode_colors(np.array([value], np.int32))[0].tolist()
-            return InputError(
-                f"{path}: colour {color} {place} is not in the palette; add its class, list it in "
-                "data.ignore_colors, or set data.nearest_color=true"
+            rest = (
+                "is not in the palette; add its class, list it in data.ignore_colors, or set "
+                "data.nearest_color=true"
             )
-        known = np.flatnonzero(self._table != _UNKNOWN)
+            return UnknownValuesError(
+                f"{path}: colour {color} at {place} {rest}",
+                place=place,
+                at=(row, column),
+                cause=f"colour {color} {rest}",
+            )
+        known = np.flatnonzero(self._table != UNKNOWN)
         values = frozenset(np.unique(raw[where]).tolist())
         rest = f"expected {_ranges(known.tolist())}; correct the classes, or ignore such pixels"
         return UnknownValuesError(
-            f"{path}: value {value} {place}, {rest}",
+            f"{path}: value {value} at {place}, {rest}",
             *([ignore_setting({*values, *self.ignored})] if can_ignore(values) else ()),
-            place=place.removeprefix("at "),
+            place=place,
+            at=(row, column),
             cause=f"value {value}, {rest}",
             values=values,
             others=bool((classes == self.labels.ignore_index).any()),
@@ -250,7 +269,7 @@ def _index_table(
         label_map = {**as_they_are, **own, **(label_map or {})}
     else:
         label_map = {**own, **label_map}
-    table = np.full(max(256, *label_map) + 2, _UNKNOWN, np.int32)  # the last: all above it
+    table = np.full(max(256, *label_map) + 2, UNKNOWN, np.int32)  # the last: all above it
     for value, target in label_map.items():
         if target != "ignore" and not 0 <= target < labels.num_classes:
             raise InputError(

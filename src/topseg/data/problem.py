@@ -9,6 +9,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where a problem can be seen.
+
+    Attributes:
+        image: The image, where it can be read.
+        mask: Its mask.
+        place: (row, column) of the first pixel in question; None: all of it.
+        other: Another image that it is compared with.
+        shift: (down, right) in pixels, where the mask would fit.
+    """
+
+    image: Path | None = None
+    mask: Path | None = None
+    place: tuple[int, int] | None = None
+    other: Path | None = None
+    shift: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -21,6 +42,8 @@ class Problem:
         serious: Training or evaluation would stop at it (an error), or not (a warning).
         cause: The text without what belongs to one file; empty: the text says all.
         file: The file that belongs to the cause, with the place in it.
+        score: How bad it is, where that is a number.
+        evidence: Where it can be seen; None: nowhere.
     """
 
     kind: str
@@ -28,6 +51,24 @@ class Problem:
     serious: bool = True
     cause: str = ""
     file: str = ""
+    score: float | None = None
+    evidence: Evidence | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        found: dict[str, Any] = {
+            "kind": self.kind,
+            "severity": "error" if self.serious else "warning",
+            "text": self.text,
+        }
+        if self.score is not None:
+            found["score"] = round(self.score, 3)
+        if seen := self.evidence:
+            files = {"image": seen.image, "mask": seen.mask, "other": seen.other}
+            found |= {name: str(path) for name, path in files.items() if path is not None}
+            places = {"place": seen.place, "shift": seen.shift}
+            found |= {name: list(place) for name, place in places.items() if place is not None}
+        return found
 
 
 def problem_lines(problems: Sequence[Problem], limit: int | None) -> Iterator[str]:

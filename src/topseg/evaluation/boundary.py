@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
-from topseg.evaluation.histogram import Bools, count_pairs, count_values
 from topseg.inference.tta import Logits
+from topseg.media.histogram import Bools, count_pairs, count_values
 
 DILATION = 0.02
 """d as a share of the image's diagonal, as the paper has it."""

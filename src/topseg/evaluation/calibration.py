@@ -15,9 +15,9 @@ import numpy as np
 from topseg.core.errors import InputError
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
-from topseg.evaluation.histogram import count_values
 from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax_probability
+from topseg.media.histogram import count_values
 
 
 class Calibration:

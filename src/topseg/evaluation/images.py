@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
-from topseg.evaluation.histogram import count_values
 from topseg.inference.tta import Logits
+from topseg.media.histogram import count_values
 
 Counts = NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from topseg.evaluation import histogram
-from topseg.evaluation.histogram import count_pairs, count_values
+from topseg.media import histogram
+from topseg.media.histogram import count_pairs, count_values
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
