@@ -118,8 +118,9 @@ private:
         if (!bytes) fail(name + ": got " + tensor.type + " values, expected F32, F16 or BF16");
         std::vector<double> values(tensor.count);
         const std::uint8_t* source = bytes_ + tensor.begin;
+        const bool halves = tensor.type == "F16";
         for (double& value : values) {
-            value = tensor.type == "F16" ? half(source) : single(source, bytes);
+            value = halves ? half(source) : single(source, bytes);
             if (!std::isfinite(value)) fail(name + ": has a value that is no finite number");
             source += bytes;
         }

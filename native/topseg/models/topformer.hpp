@@ -260,10 +260,11 @@ private:
         }
     }
 
-    // What is added to an injected row: nothing, or (at stride 8) the two coarser maps, and then
-    // the mixing layer where it is a filter of one value a channel.
+    // What is added to the vectors of a pixel of an injected row: nothing, or (at stride 8) the two
+    // coarser maps, and then the mixing layer where it is a filter of one value a channel.
     struct AddNothing {
-        TOPSEG_KERNEL Vector operator()(int, int, Vector v) const { return v; }
+        TOPSEG_KERNEL AddNothing at(int) const { return {}; }
+        TOPSEG_KERNEL Vector operator()(int, Vector v) const { return v; }
     };
 
     struct AddCoarser {
@@ -271,20 +272,39 @@ private:
         const Memory& m;
         const Memory::Worker& worker;
 
-        TOPSEG_KERNEL Vector operator()(int x, int c, Vector v) const {
-            v += from(worker.middle, m.middle_across, x, c) +
-                 from(worker.coarse, m.coarse_across, x, c);
-            if (!network.variant_.depthwise_head) return v;
-            v = fma(v, load(network.fuse_scale_.data() + c), load(network.fuse_shift_.data() + c));
-            return activate<Activation::relu>(v);
-        }
+        // A pixel between two of a coarser row.
+        struct Between {
+            const float *low, *high;
+            Vector weight;
 
-        TOPSEG_KERNEL Vector from(const Floats& row, const Axis& axis, int x, int c) const {
+            TOPSEG_KERNEL Between(const Floats& row, const Axis& axis, std::size_t x, int embed)
+                : low(row.data() + axis.low[x] * embed),
+                  high(row.data() + axis.high[x] * embed),
+                  weight(splat(axis.weight[x])) {}
+
+            TOPSEG_KERNEL Vector operator()(int c) const {
+                return between(load(low + c), load(high + c), weight);
+            }
+        };
+
+        struct Pixel {
+            Between middle, coarse;
+            const float *scale, *shift;  // or null
+
+            TOPSEG_KERNEL Vector operator()(int c, Vector v) const {
+                v += middle(c) + coarse(c);
+                if (!scale) return v;
+                return activate<Activation::relu>(fma(v, load(scale + c), load(shift + c)));
+            }
+        };
+
+        TOPSEG_KERNEL Pixel at(int x) const {
             const int embed = padded(network.variant_.embed);
             const auto column = std::size_t(x);
-            return between(load(row.data() + axis.low[column] * embed + c),
-                           load(row.data() + axis.high[column] * embed + c),
-                           splat(axis.weight[column]));
+            return {{worker.middle, m.middle_across, column, embed},
+                    {worker.coarse, m.coarse_across, column, embed},
+                    network.fuse_scale_.data(),
+                    network.fuse_shift_.data()};
         }
     };
 
@@ -306,11 +326,12 @@ private:
             const float* low = worker.gates.data() + grid.across.low[column] * step;
             const float* high = worker.gates.data() + grid.across.high[column] * step;
             const Vector weight = splat(grid.across.weight[column]);
+            const auto added = add.at(x);
             for (int c = 0; c < embed; c += lanes) {
                 const Vector gate = between(load(low + c), load(high + c), weight);
                 const Vector embedding =
                     between(load(low + embed + c), load(high + embed + c), weight);
-                store(out + c, add(x, c, fma(load(out + c), gate, embedding)));
+                store(out + c, added(c, fma(load(out + c), gate, embedding)));
             }
         }
     }
