@@ -32,6 +32,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from fakes import FAKE, REAL, Server, make_bundle, running
+from mutations import mutate
 
 from topseg.serve.grpc.messages import SERVICE, calls
 
@@ -41,7 +42,6 @@ Case = Callable[[random.Random], tuple[str, str]]
 LIMIT_SECONDS = 5.0
 LIMIT_MIB = 700
 CLIENTS = 16
-EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 WORDS = (b"\r\n", b"\r\n\r\n", b"\0", b":", b"chunked", b"-1", b"99999999999999999999", b"{", b"[[")
 
 
@@ -120,35 +120,6 @@ def sample_call() -> bytes:
     request.inputs.add(name="images", datatype="UINT8", shape=[1, 32, 32, 3])
     request.raw_input_contents.append(bytes(3072))
     return bytes(request.SerializeToString())
-
-
-def mutate(data: bytes, rng: random.Random, words: Sequence[bytes] = ()) -> bytes:
-    """Change a few places, most of them near the beginning, where headers are."""
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        span = min(len(changed), rng.choice((32, 256, len(changed) or 1)))
-        at = rng.randrange(span) if span else 0
-        kind = rng.randrange(8 if words else 7)
-        if kind == 0 and changed:
-            changed[at] ^= 1 << rng.randrange(8)
-        elif kind == 1 and changed:
-            changed[at] = rng.randrange(256)
-        elif kind == 2:
-            width = rng.choice((1, 2, 4))
-            order: Any = rng.choice(("big", "little"))
-            value = rng.choice(EDGES) & (256**width - 1)
-            changed[at : at + width] = value.to_bytes(width, order)
-        elif kind == 3:
-            del changed[at : at + rng.randrange(1, 64)]
-        elif kind == 4:
-            changed[at:at] = changed[at : at + rng.randrange(1, 64)]
-        elif kind == 5:
-            changed[at:at] = rng.randbytes(rng.randrange(1, 16))
-        elif kind == 6 and rng.random() < 0.3:
-            del changed[rng.randrange(len(changed) + 1) :]
-        elif kind == 7:
-            changed[at:at] = rng.choice(words)
-    return bytes(changed)
 
 
 def ask(port: int, request: bytes) -> tuple[str, bytes]:

@@ -1,7 +1,8 @@
 """The short form of the fuzzing script."""
 
 import pytest
-from fuzz_serve import fuzz, mutate, sample_images
+from fuzz_serve import fuzz, sample_images
+from mutations import mutate
 
 
 def test_mutated_images_and_requests_do_no_harm() -> None:

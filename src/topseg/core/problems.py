@@ -54,7 +54,10 @@ def explain_problems(cls: type, tree: Mapping[Any, Any], error: ValidationError)
         tree: What it was to be made of.
         error: What pydantic found.
     """
-    found = error.errors(include_url=False)
+    try:
+        found = error.errors(include_url=False)
+    except UnicodeEncodeError:  # pydantic cannot put such a text into a message
+        return ["a text holds half a character (one surrogate of two); write the character itself"]
     problems = [_locate(tree, one) for one in found[: 4 * SHOWN]]
     lines: dict[str, None] = {}
     for together in _by_place(problems):
