@@ -1,5 +1,6 @@
 """Mutations of bytes and of trees, each a function of a random generator."""
 
+import copy
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -76,7 +77,7 @@ def mutate_tree(tree: Any, rng: random.Random) -> Any:
     for _ in range(rng.choice((1, 1, 2))):
         places = list(_places(tree))
         if not places:
-            return rng.choice(STRANGE)
+            return copy.deepcopy(rng.choice(STRANGE))
         parent, key = rng.choice(places)
         kind = rng.randrange(8)
         if kind == 0:
@@ -88,7 +89,7 @@ def mutate_tree(tree: Any, rng: random.Random) -> Any:
         elif kind == 3 and isinstance(parent[key], int | float):
             parent[key] = parent[key] * rng.choice((-1, 0, 2, 1000, 10**12))
         else:
-            parent[key] = rng.choice(STRANGE)
+            parent[key] = copy.deepcopy(rng.choice(STRANGE))
     return tree
 
 
