@@ -17,8 +17,11 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,6 +31,7 @@ from models import write_result
 from predict_folder import draw_photos
 from topseg.synthetic.scenes import LABELS, write_scenes
 
+CLIENTS = 4
 RECIPE = """\
 data: {root: data}
 model: {name: topformer_tiny}
@@ -51,13 +55,19 @@ class Checkout:
 
     folder: Path
 
+    def environment(self) -> dict[str, str]:
+        own = {"PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": ""}
+        return {**os.environ, **own, "OMP_WAIT_POLICY": "PASSIVE"}
+
     def run(self, work: Path, *words: str) -> Cost:
         """Run this checkout's Python in a folder; return what it cost."""
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src")}
-        environment |= {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONDONTWRITEBYTECODE": ""}
         start, before = time.perf_counter(), _cpu()
         done = subprocess.run(
-            [sys.executable, *words], cwd=work, env=environment, capture_output=True, text=True
+            [sys.executable, *words],
+            cwd=work,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
         )
         cost = Cost(time.perf_counter() - start, _cpu() - before)
         if done.returncode:
@@ -101,10 +111,44 @@ def predict(checkout: Checkout, work: Path) -> Cost:
         return checkout.run(work, "-m", "topseg", *words)
 
 
+def serve(checkout: Checkout, work: Path) -> Cost:
+    """Return the seconds of all photos, sent by clients at once, and the server's CPU seconds."""
+    before = _cpu()
+    words = ("serve", "m=topformer-tiny-camvid", "--port", "0", "--set", "grpc_port=null")
+    with subprocess.Popen(
+        [sys.executable, "-m", "topseg", *words],
+        env=checkout.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stderr is not None
+        port, photos = 0, [file.read_bytes() for file in sorted((work / "photos").iterdir())]
+        for line in server.stderr:
+            event = json.loads(line)
+            port = event.get("port", port)
+            if event["event"] == "ready":
+                break
+        threading.Thread(target=server.stderr.read, daemon=True).start()
+
+        def send(photo: bytes) -> None:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/segment", photo)
+            with urllib.request.urlopen(request) as answer:
+                answer.read()
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(send, photos[:CLIENTS]))
+            start = time.perf_counter()
+            list(pool.map(send, photos))
+            seconds = time.perf_counter() - start
+        server.terminate()
+    return Cost(seconds, _cpu() - before)
+
+
 CASES: dict[str, Callable[[Checkout, Path], Cost]] = {
     "`import topseg`": lambda one, work: one.run(work, "-c", "import topseg"),
     "`topseg --help`": lambda one, work: one.run(work, "-m", "topseg", "--help"),
     "`topseg predict` on the folder": predict,
+    f"`topseg serve`: the folder by {CLIENTS} clients": serve,
     "a training step (CPU: a run of 16)": steps,
 }
 
@@ -115,6 +159,7 @@ def main() -> None:
     parser.add_argument("new", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--case", default="", help="only measurements whose name has this")
     options = parser.parse_args()
     pair = [Checkout(options.old.resolve()), Checkout(options.new.resolve())]
     rows, load = list[str](), os.getloadavg()[0]
@@ -128,6 +173,8 @@ def main() -> None:
         for one in pair:
             one.check(work)
         for case, measure in CASES.items():
+            if options.case not in case:
+                continue
             costs: dict[Checkout, list[Cost]] = {one: [] for one in pair}
             for turn in range(options.rounds):
                 for one in pair if turn % 2 else reversed(pair):
