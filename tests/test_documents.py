@@ -30,10 +30,15 @@ from topseg.media.drawing import picture_jpeg
 from topseg.synthetic.scenes import LABELS, draw_scene, write_scenes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "README_zh.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 NOT_RUN = {
-    r"\btopseg train topformer_": "a training of minutes to hours",
+    r"\btopseg train (topformer_|finetune)": "a training of minutes to hours",
     r"\btopseg data convert\b": "labels of other tools; tests/data/annotations has them",
     r"\btorchrun\b": "several machines or processes; tests/training/test_distributed.py has them",
     r"--executor ray": "a Ray cluster; tests/inference/bulk/test_cluster.py has one",
@@ -63,7 +68,7 @@ def commands() -> Iterator[tuple[Path, str]]:
                 yield page, re.sub(r"\s+# .*$", "", line).strip()
 
 
-ALL = list(dict.fromkeys(commands()))
+ALL = list({command: (page, command) for page, command in commands()}.values())
 
 
 def label(case: tuple[Path, str]) -> str:
