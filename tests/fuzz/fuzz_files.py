@@ -296,7 +296,7 @@ def surfaces() -> list[Surface]:
     }
     dataset = {
         "dataset.yaml": b"classes: classes.txt\ntrain: train.txt\nval: [val.txt]\n"
-        b"layout: lists\nignore_index: 255\nlabel_map: {0: 0, 1: 1}\n",
+        b"layout: list\nignore_index: 255\nlabel_map: {0: 0, 1: 1}\n",
         "classes.txt": b"road\nsky\n",
         "train.txt": b"images/a.png masks/a.png\n",
         "val.txt": b"images/a.png masks/a.png\n",
@@ -313,7 +313,7 @@ def surfaces() -> list[Surface]:
 
     def look(folder: Path, changed: Path) -> None:
         read_size(changed)
-        read_image(changed)
+        read_image(changed, scale=1 / 257 if changed.stem == "b" else None)  # b has 16 bits
 
     def zipped(folder: Path, changed: Path) -> None:
         config = DataConfig(root=str(changed))
@@ -352,7 +352,7 @@ def surfaces() -> list[Surface]:
         ),
         Surface(
             "overrides of a recipe",
-            {"assignment": b"train.crop_size=[256, 320]", "recipe.yaml": recipe},
+            {"assignment": b"train.crop=[256, 320]", "recipe.yaml": recipe},
             {"assignment": (plain(*YAML, b"data.", b"=", b"optim.lr", b"model.name"),)},
             lambda folder, changed: read_recipe(
                 folder / "recipe.yaml", [changed.read_text("utf-8", "replace")]
@@ -388,6 +388,14 @@ def surfaces() -> list[Surface]:
     return found
 
 
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
 def hang(*_: object) -> None:
     raise TimeoutError(f"more than {LIMIT_SECONDS:.0f} s")
 
@@ -413,10 +421,7 @@ def fuzz(surface: Surface, count: int, seed: int) -> dict[str, Any]:
             rng = random.Random(f"{seed} {surface.name} {number}")
             name = rng.choice(sorted(surface.mutations))
             data = rng.choice(surface.mutations[name])(surface.files[name], rng)
-            shutil.rmtree(folder, ignore_errors=True)
-            for other, content in {**surface.files, name: data}.items():
-                (folder / other).parent.mkdir(parents=True, exist_ok=True)
-                (folder / other).write_bytes(content)
+            write(folder, {**surface.files, name: data})
             start = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS)
             faulthandler.dump_traceback_later(4 * LIMIT_SECONDS, exit=True)
