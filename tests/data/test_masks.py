@@ -283,3 +283,47 @@ def test_values_that_no_setting_ignores_have_no_setting(
     np.save(tmp_path / "a.npy", values)
     with pytest.raises(InputError, match=r"correct the classes, or ignore such pixels$"):
         MaskReader(LabelSet(("a", "b"), default_palette(2)))(tmp_path / "a.npy")
+
+
+BANDS = np.zeros((4, 6, 8), np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "text"),
+    [
+        ("a.npy", BANDS[:, :, :5], "got 5 bands"),
+        ("a.npy", np.zeros((1, 5, 7), np.uint8), "got 7 bands"),
+        ("a.tif", BANDS[:, :, :2], "got 2 bands"),
+        ("a.tif", BANDS[:, :, :6], "got 6 bands"),
+    ],
+)
+def test_bands_are_not_one_number(name: str, pixels: Any, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if path.suffix == ".npy":
+        np.save(path, pixels)
+    else:
+        tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    read = MaskReader(LabelSet(tuple("abcd"), default_palette(4)))
+    with pytest.raises(InputError, match=f"{text}, expected one number per pixel"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("compression", "exact", "rounded"),
+    [
+        ("jpeg2000", {"reversible": True}, {"level": 30}),
+        ("webp", {"lossless": True}, {"lossless": False}),
+    ],
+)
+def test_lossy_compression_in_a_tiff(
+    compression: str, exact: dict[str, Any], rounded: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("imagecodecs")
+    values = np.resize(np.arange(4, dtype=np.uint8), (32, 32))[..., None].repeat(3, axis=2)
+    read, path = MaskReader(LabelSet(tuple("abcd"), default_palette(4))), tmp_path / "a.tif"
+    options = {"photometric": "rgb", "compression": compression}
+    tifffile.imwrite(path, values, compressionargs=exact, **options)
+    np.testing.assert_array_equal(read(path), values[..., 0])
+    tifffile.imwrite(path, values, compressionargs=rounded, **options)
+    with pytest.raises(InputError, match="changes a mask's values"):
+        read(path)

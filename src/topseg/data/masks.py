@@ -120,7 +120,11 @@ class MaskReader:
             if is_tiff(data):
                 tiff = read_tiff(data, str(path))
                 if tiff.lossy and not self._nearest:
-                    raise InputError(f"{path}: JPEG changes a mask's values; save masks as PNG")
+                    raise InputError(
+                        f"{path}: its compression changes a mask's values; save masks as PNG"
+                    )
+                if tiff.samples.shape[2] == 2 and not tiff.has_alpha:
+                    raise InputError(f"{path}: got 2 bands, expected one number per pixel")
                 array = tiff.pixels() if self._colors else tiff.samples
             elif is_jpeg2000(data):
                 stored = read_jpeg2000(data, str(path))
@@ -141,6 +145,10 @@ class MaskReader:
                 raise OSError(f"a grey BMP of {data[28]} bits; save masks as PNG")
             upright = PIL.ImageOps.exif_transpose(file)
             array = np.asarray(upright.convert("RGB") if self._colors else upright)
+        except PIL.UnidentifiedImageError:
+            raise InputError(
+                f"{path}: not readable as a mask; damaged, or no image format"
+            ) from None
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
             raise InputError(f"{path}: not readable as a mask ({error})") from None
         lossy = file.format in _LOSSY or _is_lossy_webp(data)
@@ -235,10 +243,13 @@ def _is_lossy_webp(data: bytes) -> bool:
 
 def _numbers_of(array: NDArray[Any], path: Path) -> NDArray[Any]:
     """Return the one number per pixel that a mask of indices holds."""
-    if array.ndim == 3 and array.shape[2] in (1, 2):  # with alpha
-        array = array[..., 0]
-    if array.ndim == 3 and all((array[..., 0] == array[..., i]).all() for i in (1, 2)):
-        array = array[..., 0]  # grey, saved as colours
+    bands = array.shape[2] if array.ndim == 3 else 1
+    if bands > 4:
+        raise InputError(f"{path}: got {bands} bands, expected one number per pixel")
+    if array.ndim == 3 and (
+        bands < 3 or all((array[..., 0] == array[..., i]).all() for i in (1, 2))
+    ):
+        array = array[..., 0]  # with alpha, or grey that was saved as colours
     if array.ndim != 2:
         raise InputError(
             f"{path}: got colours, expected one number per pixel (grey or palette PNG); if they "

@@ -49,21 +49,19 @@ class Jpeg2000:
 
 @dataclass(frozen=True)
 class _Header:
-    """What the codestream begins with (ISO/IEC 15444-1, A.5.1 and A.6.1).
+    """What the codestream begins with (ISO/IEC 15444-1, A.5.1).
 
     Attributes:
         shape: (H, W, S) of the samples.
         bits: Of a sample of each component.
         signed: Whether a component has values below 0.
         has_alpha: Whether channels are defined, as they are for alpha alone in practice.
-        lossy: Whether the wavelet is the one that rounds.
     """
 
     shape: tuple[int, int, int]
     bits: tuple[int, ...]
     signed: bool
     has_alpha: bool
-    lossy: bool
 
 
 def is_jpeg2000(data: bytes) -> bool:
@@ -98,7 +96,7 @@ def read_jpeg2000(data: bytes, name: str) -> Jpeg2000:
     except Exception as error:  # each library has errors of its own
         reason = str(error).partition("\n")[0]
         raise InputError(f"{name}: not readable as an image; damaged ({reason})") from None
-    return Jpeg2000(samples, max(header.bits), header.has_alpha, header.lossy)
+    return Jpeg2000(samples, max(header.bits), header.has_alpha, is_lossy(data))
 
 
 def read_jpeg2000_size(head: bytes, name: str) -> Size:
@@ -108,6 +106,13 @@ def read_jpeg2000_size(head: bytes, name: str) -> Size:
         InputError: Damaged.
     """
     return _read_header(head, name).shape[:2]
+
+
+def is_lossy(data: bytes) -> bool:
+    """Return whether a file has the wavelet that rounds."""
+    start = data.find(_CODESTREAM, 0, HEAD)
+    style = data.find(_CODING_STYLE, start, start + HEAD)
+    return start >= 0 and style >= 0 and data[style + 13 : style + 14] == b"\0"
 
 
 def _decode(data: bytes, name: str, header: _Header) -> NDArray[Any]:
@@ -135,11 +140,9 @@ def _read_header(data: bytes, name: str) -> _Header:
         raise InputError(f"{name}: not readable as an image; damaged JPEG 2000 file")
     width, height, left, top = (int.from_bytes(head[at : at + 4], "big") for at in (4, 8, 12, 16))
     depths = head[38 : 38 + 3 * count : 3]
-    style = data.find(_CODING_STYLE, start, start + HEAD)
     return _Header(
         shape=(max(0, height - top), max(0, width - left), count),
         bits=tuple((depth & 127) + 1 for depth in depths),
         signed=any(depth & 128 for depth in depths),
         has_alpha=_CHANNELS in data[:start],
-        lossy=data[style + 13 : style + 14] == b"\0",
     )

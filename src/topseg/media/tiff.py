@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
+from topseg.media.jpeg2000 import is_lossy
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -46,6 +47,9 @@ _OTHERS: Final = {
     34892: "raw values of a camera's sensor",
 }
 _JPEG: Final = (6, 7, 34892)  # a JPEG decoder turns YCbCr into RGB itself
+_JPEG2000: Final = (33003, 33004, 33005, 34712)
+_WEBP: Final = (34927, 50001)
+_HEAD: Final = 4096
 _ALPHA: Final = (1, 2)  # of the tag ExtraSamples
 _MOST_SAMPLES: Final = 4096
 _MOST_BYTES: Final = 2**31
@@ -69,7 +73,7 @@ class Tiff:
         photometric: Value of the tag PhotometricInterpretation.
         colors: (N, 3) uint8 RGB of a palette's indices; None: there is no palette.
         has_alpha: Whether the last sample is flagged as alpha.
-        lossy: Whether the samples were compressed by JPEG.
+        lossy: Whether the samples were compressed with a loss (by JPEG, JPEG 2000 or WebP).
     """
 
     samples: NDArray[Any]
@@ -118,7 +122,7 @@ def read_tiff(data: bytes, name: str) -> Tiff:
         orientation = page.tags.valueof("Orientation", 1)
         bits, photometric = page.bitspersample, int(page.photometric)
         has_alpha = any(int(extra) in _ALPHA for extra in page.extrasamples[-1:])
-        lossy = int(page.compression) in _JPEG
+        lossy = _is_lossy(page, data)
     if axes == "SYX":
         samples = np.moveaxis(samples, 0, -1)
     if samples.dtype == np.bool_:
@@ -189,6 +193,16 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (3, 4, 7, 8):
         image = image[::-1]
     return image
+
+
+def _is_lossy(page: TiffPage, data: bytes) -> bool:
+    """Return whether the samples were compressed with a loss, by the tag or the first segment."""
+    compression = int(page.compression)
+    if compression in _JPEG2000 and page.dataoffsets:
+        return is_lossy(data[page.dataoffsets[0] :][:_HEAD])
+    if compression in _WEBP and page.dataoffsets:
+        return b"VP8 " in data[page.dataoffsets[0] :][:_HEAD]
+    return compression in _JPEG
 
 
 def _check_tags(page: TiffPage, name: str) -> None:
