@@ -57,10 +57,11 @@ OF_PYDANTIC = re.compile(
         ("train.crop=[1, 2, 3]", "train.crop: got 3, expected at most 2"),
         (
             "data.root=~",
-            "data.root: got None, expected text; YAML reads null and a bare ~ as nothing: write "
-            "the path, or ~/ and more",
+            "data.root: got None, expected text; YAML reads null and a bare ~ as nothing: quote a "
+            "name, and write out a path",
         ),
         ("train=3", "train: got 3, expected a section of 'key: value' lines"),
+        ("train={2: 3}", "train.2: got 2, expected text as a key"),
     ],
 )
 def test_one_line_in_the_words_of_the_file(setting: str, line: str) -> None:

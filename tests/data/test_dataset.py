@@ -178,3 +178,17 @@ def test_own_colours_in_a_published_layout(tree: Any) -> None:
     own = {"classes": ("ground", "water"), "palette": ((9, 9, 9), (0, 0, 200)), "masks": "color"}
     mask = open_dataset(config(tree, layout="camvid", **own), "train")[0].mask
     np.testing.assert_array_equal(mask, [[0, 1]])
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\ud800", ""])
+def test_names_of_classes_can_be_printed(name: str, tree: Any) -> None:
+    with pytest.raises(InputError, match=r"data.classes: got '.*', expected"):
+        label_set(config(tree, classes=("a", name)))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_names_something(split: Any, tree: Any) -> None:
+    tree.image("images/a.png")
+    tree.mask("masks/a.png")
+    with pytest.raises(InputError, match=f"data.{split}: got an empty list, expected a split or"):
+        open_dataset(config(tree, classes=("a",), **{split: ()}), split)

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from topseg.core.choice import choices_in
-from topseg.core.errors import InputError
+from topseg.core.errors import InputError, shorten
 from topseg.core.problems import explain_problems
 from topseg.core.yaml_reader import MAX_DEPTH, parse_yaml, read_text_of
 
@@ -39,7 +39,8 @@ def read_yaml(path: Path) -> Tree:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: got a {type(tree).__name__}, expected 'key: value' lines")
+        got = "a list" if isinstance(tree, list) else shorten(tree, 40)
+        raise InputError(f"{path}: got {got}, expected 'key: value' lines")
     return tree
 
 

@@ -163,6 +163,8 @@ def _expected(found: Any) -> str:
     if kind in _BOUNDS:
         bound = next(iter(context.values()))
         return f"a number {_BOUNDS[kind]} {bound}"
+    if kind == "invalid_key":
+        return "text as a key"
     if kind == "too_short":
         return f"at least {context['min_length']}"
     message: str = found["msg"]
@@ -175,7 +177,7 @@ def _hint(problem: _Problem) -> str:
     if kind == "string_type" and isinstance(value, bool):
         return "; YAML reads the words yes, no, on and off as true and false: quote them, as 'no'"
     if kind == "string_type" and value is None:
-        return "; YAML reads null and a bare ~ as nothing: write the path, or ~/ and more"
+        return "; YAML reads null and a bare ~ as nothing: quote a name, and write out a path"
     if kind == "string_type" and isinstance(value, int | float):
         return f"; quote it, as '{value}'"
     if kind == "int_parsing" and isinstance(value, str) and re.fullmatch(r"\d+:\d+", value):

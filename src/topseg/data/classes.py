@@ -93,6 +93,9 @@ def label_set(config: DataConfig) -> LabelSet:
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise InputError(f"data.classes: '{twice}' is given twice; every class needs its own name")
+    strange = next((name for name in names if not name or not name.isprintable()), None)
+    if strange is not None:
+        raise InputError(f"data.classes: got {strange!a}, expected a name that can be printed")
     return LabelSet(names, palette or default_palette(len(names)))
 
 

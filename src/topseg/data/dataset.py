@@ -133,6 +133,8 @@ def _named_pairs(config: DataConfig, split: Split, value: str | tuple[str, ...] 
         if layout.name == "folder" and other is not None and not _has_masks(root, split):
             raise InputError(f"{root}: not images/ and masks/")  # though it may look so
         names = (value,) if isinstance(value, str) else value
+        if not names:
+            raise InputError(f"data.{split}: got an empty list, expected a split or list files")
         return layout.find_pairs(root, tuple(map(os.path.expanduser, names)), split)
     except InputError as error:
         if other is None or other.name == layout.name:
