@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,18 +14,27 @@ from topseg.core.errors import InputError, UnreadableError
 from topseg.core.storage import is_dir
 from topseg.core.terminal import say, show_progress
 
+if TYPE_CHECKING:
+    from topseg.data.report import Report
+
 _FEW = 1000
 """Images of a training split, below which the packaged model is the better start."""
 
 
 @app.command
-def check(data: Path, /, *overrides: str) -> int:
+def check(
+    data: Path, /, *overrides: str, html: Path | None = None, json: Path | None = None
+) -> int:
     """Report what is wrong with a data set, file by file.
 
     Args:
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
+        html: Write one HTML page to this file: every kind of problem with pictures, classes,
+            objects and sizes.
+        json: Write the same as plain values to this file.
     """
+    from topseg.core.files import write_json
     from topseg.data.checking import check
     from topseg.data.errors import DataError
     from topseg.data.remedies import with_settings
@@ -43,19 +53,38 @@ def check(data: Path, /, *overrides: str) -> int:
             case, others = error.otherwise
             lines.append(f"or, {case}: {with_settings(command, others)}")
         raise InputError("\n".join(lines)) from None
-    say(report.text(command=("topseg", "check", str(data), *overrides)))
+    words = ("topseg", "check", str(data), *overrides)
+    say(report.text(command=words))
+    commands = [with_settings(words, report.settings)] if report.settings else []
     if not report.errors and is_dir(data):
-        settings = [f"data.{one}" for one in overrides]
+        commands.append(_to_train(data, overrides, report))
+        say(f"to train on it: {commands[-1]}")
+        suits = [f"{shlex.quote(key)}  # {why}" for key, why in report.suggestions.items()]
+        if suits:
+            say("\n".join(["settings that suit it, to be added:", *(f"  {one}" for one in suits)]))
+        commands += suits
+    if json is not None:
+        write_json(json, report.to_dict())
+    if html is not None:
+        from topseg.report.checking import write_check
+        from topseg.report.findings import Pictures
 
-        def train(recipe: str, out: str) -> str:
-            command = ["topseg", "train", recipe, "--out", out, f"data.root={data}"]
-            return with_settings(command, settings)
-
-        few = report.splits["train"].images < _FEW
-        if few:
-            say(f"to try it in minutes: {train('quick', 'runs/try')}")
-        say(f"to train on it: {train('finetune' if few else 'topformer_tiny', 'runs/mine')}")
+        pictures = Pictures.of(
+            source.data, report.labels, source.model.in_channels, source.input.scale
+        )
+        write_check(html, data.resolve().name, report, pictures, commands)
+        say(f"{html}: written")
     return 2 if report.errors else 0
+
+
+def _to_train(data: Path, overrides: Sequence[str], report: Report) -> str:
+    """Return the command that trains on a data set."""
+    from topseg.data.remedies import with_settings
+
+    few = report.splits["train"].images < _FEW
+    command = ["topseg", "train", "finetune" if few else "topformer_tiny", "--out", "runs/mine"]
+    settings = [f"data.root={data}", *(f"data.{one}" for one in overrides)]
+    return with_settings(command, settings)
 
 
 def _labels_of_a_tool(data: Path) -> str | None:

@@ -140,7 +140,8 @@ class _Checked:
         self.report.splits[split], self.pairs[split] = counts, pairs.pairs
         alignment = Alignment()
         for orphan in pairs.orphans:
-            problems.append(Problem("mask without an image", str(orphan), serious=False))
+            shown = Evidence(mask=orphan)
+            problems.append(Problem("mask without an image", str(orphan), False, evidence=shown))
         for other in pairs.others:
             text = f"{other}: no known image format"
             problems.append(Problem("file passed over", text, serious=False))

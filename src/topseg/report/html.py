@@ -50,9 +50,15 @@ def legend(labels: LabelSet, used: Iterable[int]) -> str:
     return f'<ul class="legend">{"".join(f"<li>{one}</li>" for one in chips)}</ul>'
 
 
-def bar(ratio: float, color: str) -> str:
-    """Return a table's cell with a ratio as a bar and a number."""
-    width = 0 if math.isnan(ratio) else 100 * ratio
+def bar(ratio: float, color: str, longest: float = 1.0) -> str:
+    """Return a table's cell with a ratio as a bar and a number.
+
+    Args:
+        ratio: From 0 to 1.
+        color: Any CSS colour.
+        longest: The ratio whose bar fills the cell.
+    """
+    width = 0 if math.isnan(ratio) else min(100.0, 100 * ratio / longest)
     filled = f'<i><b style="width:{width:.1f}%;background:{color}"></b></i>'
     return f'<td class="bar"><span>{filled}<em>{percent(ratio)}</em></span></td>'
 
