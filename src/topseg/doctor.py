@@ -18,6 +18,7 @@ from topseg import __version__
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.bundle.published import SHIPPED
 from topseg.core.errors import InputError
+from topseg.core.installing import here
 from topseg.core.labels import Mask
 from topseg.inference.predictor import Predictor
 from topseg.media.images import Image
@@ -76,7 +77,7 @@ def _processor() -> Iterator[Finding]:
     try:
         from topseg import _native
     except ImportError:
-        native = ENGINES["native"].install
+        native = here(ENGINES["native"].install)
         yield Finding("processor", "compiled code", "missing; NumPy is slower", native)
     else:
         paths = f"engine {' '.join(_native.model_paths())}, tail {' '.join(_native.paths())}"
@@ -99,7 +100,7 @@ def _engines() -> Iterator[Finding]:
             "engines",
             "any",
             "none runs the packaged model",
-            "pip install --force-reinstall topseg, or pip install onnxruntime",
+            f"{here('pip install --force-reinstall --no-deps topseg')}, or pip install onnxruntime",
             failed=True,
         )
 
@@ -112,11 +113,11 @@ def _try(
     def finding(value: str, remedy: str | None = None, failed: bool = False) -> Finding:
         return Finding("engines", engine.name, value, remedy, failed)
 
-    version = _version(engine.distribution)
+    version, install = _version(engine.distribution), here(engine.install)
     if not engine.runs_here:
         return finding(f"runs on {' or '.join(engine.platforms)} only"), None
     if version is None:
-        return finding("not installed", engine.install), None
+        return finding("not installed", install), None
     if not engine.fits(bundle):
         export = f"topseg export MODEL --out BUNDLE --formats {engine.name}"
         return finding(f"{engine.label} {version}; runs a graph that this writes:", export), None
@@ -129,17 +130,17 @@ def _try(
             predictor.run(inputs)
             seconds.append(time.perf_counter() - start)
     except InputError as error:
-        return finding(f"{engine.label} {version}: {error}", engine.install, failed=True), None
+        return finding(f"{engine.label} {version}: {error}", install, failed=True), None
     except Exception as error:  # an engine may fail in ways of its own
         said = str(error).strip().partition("\n")[0]
         what = f"{engine.label} {version}: {type(error).__name__}: {said}"
-        return finding(what, engine.install, failed=True), None
+        return finding(what, install, failed=True), None
     same = 1.0 if expected is None else float(np.mean(mask == expected))
     height, width = inputs.arrays[0].shape[:2]
     what = f"{engine.label} {version}: {1000 * min(seconds):.1f} ms at {height}x{width}, one thread"
     if same < _SAME:
         what += f", but only {100 * same:.2f} % of its pixels are the first engine's"
-        return finding(what, f"take another --runtime; {engine.install}", failed=True), mask
+        return finding(what, f"take another --runtime; {install}", failed=True), mask
     return finding(what), mask
 
 

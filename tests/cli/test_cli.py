@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from topseg import __version__
 from topseg.cli import main
+from topseg.core.installing import pip_install
 from topseg.exporting import formats
 
 Run = Callable[..., tuple[int, str, str]]
@@ -502,9 +503,9 @@ def test_export_checks_packages_before_it_looks_for_the_model(
     assert (code, err.splitlines()) == (
         2,
         [
-            "export needs torch: pip install 'topseg[train]'",
-            "formats: 'ncnn' needs pnnx and ncnn: pip install 'topseg[ncnn]'",
+            f"export needs torch: {pip_install('topseg[train]')}",
+            f"formats: 'ncnn' needs pnnx and ncnn: {pip_install('topseg[ncnn]')}",
             "formats: 'openvino' needs onnx and onnxscript and openvino: "
-            "pip install 'topseg[openvino]'",
+            f"{pip_install('topseg[openvino]')}",
         ],
     )

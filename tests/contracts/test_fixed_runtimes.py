@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from topseg.bundle.bundle import Bundle, read_bundle
 from topseg.core.errors import InputError
+from topseg.core.installing import pip_install
 from topseg.exporting.formats import FORMATS
 from topseg.exporting.run import export
 from topseg.inference.hub import load
@@ -125,7 +126,7 @@ def test_what_is_missing_is_said_before_anything_starts(
     with pytest.raises(InputError) as caught:
         export(trained, tmp_path / "out", ["litert", "executorch"], images=[draw(*SIZE, 3)])
     assert str(caught.value).splitlines() == [
-        "formats: 'litert' needs litert_torch: pip install 'topseg[litert-export]'",
-        "formats: 'executorch' needs executorch: pip install 'topseg[executorch]'",
+        f"formats: 'litert' needs litert_torch: {pip_install('topseg[litert-export]')}",
+        f"formats: 'executorch' needs executorch: {pip_install('topseg[executorch]')}",
     ]
     assert not list(tmp_path.iterdir())

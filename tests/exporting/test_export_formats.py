@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from topseg.core.errors import InputError
+from topseg.core.installing import pip_install
 from topseg.exporting import formats
 from topseg.exporting.formats import FORMATS, Format, choose_formats, formats_help, precision_help
 from topseg.runtimes.registry import find_engine
@@ -77,7 +78,7 @@ def test_everything_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InputError) as caught:
         choose_formats(["ncnn", "onnx"])
     assert str(caught.value).splitlines() == [
-        "export needs torch: pip install 'topseg[train]'",
-        "formats: 'ncnn' needs pnnx and ncnn: pip install 'topseg[ncnn]'",
-        "formats: 'onnx' needs onnx and onnxscript: pip install 'topseg[onnx]'",
+        f"export needs torch: {pip_install('topseg[train]')}",
+        f"formats: 'ncnn' needs pnnx and ncnn: {pip_install('topseg[ncnn]')}",
+        f"formats: 'onnx' needs onnx and onnxscript: {pip_install('topseg[onnx]')}",
     ]

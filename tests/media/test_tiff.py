@@ -12,6 +12,7 @@ import pytest
 import tifffile
 
 from topseg.core.errors import InputError
+from topseg.core.installing import pip_install
 from topseg.media.images import read_image, read_size
 from topseg.media.tiff import is_tiff, read_tiff, upright
 
@@ -188,7 +189,7 @@ def test_a_codec_that_is_not_installed_is_named(compression: str, tmp_path: Path
     line = run.stderr.splitlines()[-1]
     assert "InputError" in line
     assert compression.upper() in line
-    assert line.endswith("; pip install 'topseg[tiff]'")
+    assert line.endswith(f"; {pip_install('topseg[tiff]')}")
 
 
 def test_a_preview_before_the_image_is_passed_over(tmp_path: Path) -> None:

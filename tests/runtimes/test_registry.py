@@ -99,5 +99,5 @@ def test_auto_names_what_to_install_where_nothing_is(
     bundle = replace(exported, metadata=replace(exported.metadata, graphs=graphs))
     with pytest.raises(UnavailableError, match=r"runtime onnx: .*; pip install onnxruntime"):
         open_runtime(bundle)
-    with pytest.raises(UnavailableError, match=r"runtime torch: .*; pip install 'topseg\[train\]'"):
+    with pytest.raises(UnavailableError, match=r"runtime torch: .*; pip install .*\[train\]'"):
         open_runtime(trained)

@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from topseg.cli import data, evaluate, models, predict, serve, train
 from topseg.cli.app import Flag, app
 from topseg.core.errors import InputError, UnreadableError
+from topseg.core.installing import pip_install
 from topseg.core.terminal import warn
 
 # Importing the commands registers them.
@@ -93,7 +94,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, InputError | CycloptsError):
         return _fail(str(error), 2)
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        return _fail(f"this needs {error.name}: pip install 'topseg[{_EXTRAS[error.name]}]'", 2)
+        command = pip_install(f"topseg[{_EXTRAS[error.name]}]")
+        return _fail(f"this needs {error.name}: {command}", 2)
     what = str(error).strip().partition("\n")[0]
     return _fail(f"internal error: {type(error).__name__}: {what} (--debug shows where)", 1)
 

@@ -124,7 +124,8 @@ def predict(
         say(f"{found.images} images, {found.before} of them done before and unchanged")
     if fresh := found.images - found.before:
         each = duration(seconds / fresh)
-        say(f"{out}: {fresh} images written in {duration(seconds)}, {each} per image")
+        many = "s" if fresh > 1 else ""
+        say(f"{out}: {fresh} image{many} written in {duration(seconds)}, {each} per image")
     return 0
 
 

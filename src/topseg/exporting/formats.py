@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from topseg.core.errors import InputError, did_you_mean
+from topseg.core.installing import pip_install
 from topseg.runtimes.registry import open_runtime
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def _missing(what: str, packages: Iterable[str], extra: str) -> list[str]:
     missing = [package for package in packages if find_spec(package) is None]
     if not missing:
         return []
-    return [f"{what} needs {' and '.join(missing)}: pip install 'topseg[{extra}]'"]
+    return [f"{what} needs {' and '.join(missing)}: {pip_install(f'topseg[{extra}]')}"]
 
 
 def formats_help() -> str:

@@ -21,6 +21,7 @@ from topseg.bundle.bundle import read_bundle
 from topseg.bundle.metadata import METADATA
 from topseg.core.errors import InputError
 from topseg.core.files import write_bytes
+from topseg.core.installing import pip_install
 from topseg.interop.pickles import Array, read_pickle
 from topseg.interop.torchfile import check_archive, read_torch
 from topseg.models import families
@@ -175,7 +176,7 @@ def _to_pth(weights: Weights) -> bytes:
         import torch
     except ModuleNotFoundError:
         raise InputError(
-            "a .pth needs PyTorch to be written; pip install 'topseg[train]'"
+            f"a .pth needs PyTorch to be written; {pip_install('topseg[train]')}"
         ) from None
     state = {}
     for name, array in weights.items():

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
+from topseg.core.installing import pip_install
 from topseg.media.jpeg2000 import is_lossy
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _first_page(source: io.BytesIO | Path, name: str) -> Iterator[TiffPage]:
         if "imagecodecs" in reason or isinstance(error, ImportError):  # a codec that it lacks
             raise InputError(
                 f"{name}: this kind of TIFF file needs another package ({reason}); "
-                "pip install 'topseg[tiff]'"
+                f"{pip_install('topseg[tiff]')}"
             ) from None
         raise InputError(
             f"{name}: not readable as an image; damaged TIFF file ({reason})"

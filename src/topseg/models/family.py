@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass as section
 from topseg.core.config import STRICT, build
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule, Size
+from topseg.core.installing import pip_install
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -131,7 +132,7 @@ class Variant:
                 raise
             raise InputError(
                 "PyTorch is not installed, and building a network needs it; "
-                "pip install 'topseg[train]'"
+                f"{pip_install('topseg[train]')}"
             ) from None
 
 

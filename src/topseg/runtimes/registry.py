@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from topseg.core.errors import InputError
+from topseg.core.installing import here
 from topseg.core.plugins import look_up
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Engine:
 
     def _missing(self, package: str) -> UnavailableError:
         return UnavailableError(
-            f"runtime {self.name}: the package '{package}' is not installed; {self.install}"
+            f"runtime {self.name}: the package '{package}' is not installed; {here(self.install)}"
         )
 
     def _function(self) -> Callable[..., Runtime]:
@@ -134,7 +135,7 @@ ENGINES = {
             label="topseg",
             opener="topseg.runtimes.native:open_native",
             distribution="topseg",
-            install="pip install --force-reinstall topseg, where a C++ compiler is",
+            install="pip install --force-reinstall --no-deps topseg, where a C++ compiler is",
             needs_graph=False,
             architectures=("topformer_tiny", "topformer_small", "topformer_base"),
             module="topseg._native",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.files import check_regular
+from topseg.core.installing import pip_install
 from topseg.core.labels import standard_set
 from topseg.data.annotations.bitmaps import MAX_PIXELS
 from topseg.data.annotations.files import Glimpse
@@ -88,7 +89,8 @@ def read_mat(path: Path) -> tuple[NDArray[Any], bool]:
     try:
         import scipy.io
     except ImportError:
-        raise InputError("MATLAB's files need SciPy: pip install 'topseg[matlab]'") from None
+        command = pip_install("topseg[matlab]")
+        raise InputError(f"MATLAB's files need SciPy: {command}") from None
     check_regular(path)
     try:
         listed = scipy.io.whosmat(path)
