@@ -106,8 +106,8 @@ def test_views_give_one_mask_of_the_images_size(runtime: Runtime, photo: NDArray
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((64, 64), np.uint8), "expected (height, width, 3) uint8"),
-        (np.zeros((64, 64, 4), np.uint8), "expected (height, width, 3) uint8"),
+        (np.zeros(64, np.uint8), "expected (height, width, 3) uint8"),
+        (np.zeros((64, 64, 5), np.uint8), "expected (height, width, 3) uint8"),
         (np.zeros((64, 64, 3), np.float32), "float32, expected"),
         (np.zeros((64, 64, 3), np.uint16), "uint16, expected"),
         (np.zeros((0, 64, 3), np.uint8), "empty"),
