@@ -18,7 +18,7 @@ demo: install
 	$(BIN)/topseg demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 # The same, with what the tests reach; below the floor of pyproject.toml it fails.
 coverage: install

@@ -22,6 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(absent)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let several processes share the work by modules, and one alone have the folders of builds."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            group = "native" if "native" in item.path.parts else item.path.as_posix()
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 class FakeRuntime:
     """Maps each 8x8 block to logits, a function of its mean colour.
 
