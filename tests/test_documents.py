@@ -34,7 +34,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "README_zh.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
 NOT_RUN = {
@@ -46,7 +46,8 @@ NOT_RUN = {
     r"rtsp:|webcam:": "a camera",
     r"--runtime (litert|ncnn)|--formats (litert|ncnn)": "an extra; tests/contracts has them",
     r"--precision int8": "an extra; tests/exporting/test_quantization.py has it",
-    r"model\.pdparams bundle|^topseg predict bundle photo": "a file of others; tests/interop",
+    r"(\.pdparams|\.pth) bundle|weights=model": "a file of others; tests/interop",
+    r"^topseg predict bundle photo\.jpg --out masks$": "a bundle of others; tests/interop",
     r"PATH|\btopseg train RECIPE|compare-runs A B": "a form with blanks, or data that is not here",
     r"--import phone": "a file from a phone; tests/native/test_program.py has one",
     r"key=value": "a form with blanks",
