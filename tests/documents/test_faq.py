@@ -39,7 +39,7 @@ def source() -> list[str]:
 
 
 def is_in_source(message: str) -> bool:
-    parts = [re.escape(part) for part in message.strip("…").split("…")]
+    parts = [re.escape(part) for part in message.strip("…: ").split("…")]
     pattern = re.compile("[^\n]*?".join(parts))
     return any(pattern.search(text) for text in source())
 
