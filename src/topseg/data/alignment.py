@@ -17,8 +17,8 @@ from topseg.data.layouts.pairs import Pair
 from topseg.data.problem import Evidence, Problem
 
 STRANGE: Final = 1.5
-"""A mask does not follow its image whose place stands out less. (CamVid: 2.6 and more; with the
-mask of another image nine of ten are below.)"""
+"""A mask whose place stands out less does not follow its image
+(benchmarks/results/check_data.md)."""
 FOLLOWS: Final = 4.0
 """Median of a split whose masks do follow their images."""
 _LEAST: Final = 8
