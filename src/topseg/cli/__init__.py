@@ -26,6 +26,10 @@ __all__ = ["data", "evaluate", "main", "models", "predict", "serve", "train"]
 for _name in app:  # a command's own page is prose, which Markdown wraps
     app[_name].help_format = "markdown"
 
+app.register_install_completion_command(
+    help="Let the shell complete commands and options (bash, zsh, fish)."
+)
+
 _EXTRAS = {
     **dict.fromkeys(("torch", "tensorboard"), "train"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "grpc", "prometheus_client"), "serve"),

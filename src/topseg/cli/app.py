@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from topseg import __version__
 from topseg.runtimes.registry import runtime_help
@@ -17,6 +17,12 @@ app = App(
     version=__version__,
     default_parameter=Parameter(negative=()),
     help_format="plaintext",  # the list of commands; Markdown would take half of its time
+)
+
+# The commands in the order in which people meet them.
+START, DATA, TRAIN, MASKS, MEASURE, ELSEWHERE = (
+    Group.create_ordered(name)
+    for name in ("Start", "Data", "Training", "Masks", "Measuring", "Other programs")
 )
 
 Runtime = Annotated[str, Parameter(help=runtime_help())]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
+from topseg.cli.app import DATA, MANY, POSITIVE, Device, Flag, Runtime, app
 from topseg.core.errors import InputError, UnreadableError
 from topseg.core.storage import is_dir
 from topseg.core.terminal import say, show_progress
@@ -21,7 +21,7 @@ _FEW = 1000
 """Images of a training split, below which the packaged model is the better start."""
 
 
-@app.command
+@app.command(group=DATA)
 def check(
     data: Path, /, *overrides: str, html: Path | None = None, json: Path | None = None
 ) -> int:
@@ -113,7 +113,7 @@ def _labels_of_a_tool(data: Path) -> str | None:
     return "\n".join(lines)
 
 
-data_app = App(name="data", help="Bring labels in from other tools; pack a data set.")
+data_app = App(name="data", group=DATA, help="Bring labels in from other tools; pack a data set.")
 app.command(data_app)
 
 
@@ -202,7 +202,7 @@ def shard(
     say(f"{out}: written; next: {shlex.join(('topseg', 'check', str(out)))}")
 
 
-@app.command
+@app.command(group=DATA)
 def show(
     data: Path,
     /,
@@ -255,7 +255,7 @@ def show(
     say(f"{out}: {min(count, len(dataset))} of {len(dataset)} images")
 
 
-@app.command
+@app.command(group=DATA)
 def weights(data: Path, /, *overrides: str) -> None:
     """Print class weights for the loss, counted on a data set by each published rule.
 
@@ -269,12 +269,12 @@ def weights(data: Path, /, *overrides: str) -> None:
     say(describe_weights(read_data(data, overrides)))
 
 
-@app.command
+@app.command(group=DATA)
 def bench_data(recipe: Path, /, *overrides: str, seconds: float = 5.0) -> None:
     """Measure images/s of each stage between a file and a training step.
 
     Args:
-        recipe: The recipe (YAML), topseg's or PaddleSeg's.
+        recipe: The recipe (YAML), topseg's or PaddleSeg's, or a packaged one's name.
         overrides: Changes to it, such as data.root=PATH.
         seconds: How long to repeat each measurement.
     """

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from topseg.cli.app import MANY, POSITIVE, Device, Flag, Runtime, app
+from topseg.cli.app import MANY, MEASURE, POSITIVE, Device, Flag, Runtime, app
 from topseg.core.errors import InputError
 from topseg.core.storage import exists
 from topseg.core.terminal import say, show_progress
 
 
-@app.command
+@app.command(group=MEASURE)
 def evaluate(
     model: str,
     data: Path | None = None,
@@ -121,7 +121,7 @@ def evaluate(
         say(f"{html}: written")
 
 
-@app.command
+@app.command(group=MEASURE)
 def compare(
     a: str,
     b: str,
@@ -177,7 +177,7 @@ def compare(
     return int(found.is_worse(max_drop))
 
 
-@app.command
+@app.command(group=MEASURE)
 def bench(
     model: str,
     /,

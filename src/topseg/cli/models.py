@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from topseg.cli.app import MANY, Flag, app
+from topseg.cli.app import ELSEWHERE, MANY, START, Flag, app
 from topseg.core.terminal import say
 from topseg.exporting.formats import formats_help, precision_help
 
 
-@app.command
+@app.command(group=START)
 def models() -> None:
     """List the networks, the packaged recipes, and the names that can stand as MODEL."""
     from topseg.bundle.bundle import read_bundle
@@ -41,7 +41,7 @@ def models() -> None:
         say(f"{name:31} {title.strip()}")
 
 
-@app.command
+@app.command(group=START)
 def doctor(*, json: Flag = False) -> int:
     """Report what works on this machine: versions, code paths, engines, resources.
 
@@ -68,7 +68,7 @@ def doctor(*, json: Flag = False) -> int:
     return int(any(finding.failed for finding in found))
 
 
-@app.command
+@app.command(group=ELSEWHERE)
 def export(
     model: str,
     /,
@@ -115,7 +115,9 @@ def export(
     )
 
 
-convert = App(name="convert", help="Bring weights in from other projects, and back.")
+convert = App(
+    name="convert", group=ELSEWHERE, help="Bring weights in from other projects, and back."
+)
 app.command(convert)
 
 

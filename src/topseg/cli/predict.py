@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from topseg.cli.app import POSITIVE, Device, Flag, Runtime, app
+from topseg.cli.app import MASKS, POSITIVE, Device, Flag, Runtime, app
 from topseg.core.errors import InputError
 from topseg.core.terminal import duration, say, show_progress, warn
 
 
-@app.command
+@app.command(group=MASKS)
 def predict(
     model: str,
     /,
@@ -129,7 +129,7 @@ def predict(
     return 0
 
 
-@app.command
+@app.command(group=MASKS)
 def video(
     model: str,
     /,
@@ -183,7 +183,7 @@ def video(
     return code
 
 
-@app.command
+@app.command(group=MASKS)
 def tile(
     model: str,
     /,

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from topseg.cli.app import app
+from topseg.cli.app import MASKS, app
 
 
-@app.command
+@app.command(group=MASKS)
 def serve(
     *models: str,
     config: Path | None = None,

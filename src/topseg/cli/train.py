@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from topseg.cli.app import MANY, Device, Flag, TrainDevice, app
+from topseg.cli.app import MANY, START, TRAIN, Device, Flag, TrainDevice, app
 from topseg.core.errors import InputError
 from topseg.core.terminal import say, show_progress
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from topseg.recipe import Recipe
 
 
-@app.command
+@app.command(group=START)
 def demo(*, out: Path = Path("demo"), device: TrainDevice = "auto") -> int:
     """Make a data set of scenes, train on it, evaluate, predict and write a report.
 
@@ -29,7 +29,7 @@ def demo(*, out: Path = Path("demo"), device: TrainDevice = "auto") -> int:
     return run_demo(out, device=device)
 
 
-@app.command
+@app.command(group=TRAIN)
 def train(
     recipe: Path,
     /,
@@ -46,7 +46,7 @@ def train(
     Args:
         recipe: The recipe (YAML), topseg's or PaddleSeg's, or a packaged one's name.
         overrides: Changes to it, such as train.steps=500.
-        out: The run folder to make.
+        out: The run folder to make; not needed for --dry-run.
         resume: Go on with the run in --out from its newest good checkpoint; with the word auto
             after it, start where there is no run yet.
         device: Where to train.
@@ -96,12 +96,12 @@ def _next(run: Path, recipe: Recipe) -> list[str]:
     ]
 
 
-@app.command
+@app.command(group=TRAIN)
 def recipe(recipe: Path, /, *overrides: str) -> None:
     """Print a resolved recipe with the meaning of every field.
 
     Args:
-        recipe: The recipe (YAML), topseg's or PaddleSeg's.
+        recipe: The recipe (YAML), topseg's or PaddleSeg's, or a packaged one's name.
         overrides: Changes to it, such as train.steps=500.
     """
     from topseg.core.config import explain
@@ -110,7 +110,7 @@ def recipe(recipe: Path, /, *overrides: str) -> None:
     say(explain(read_recipe(recipe, overrides, report=lambda line: say(f"# {line}"))))
 
 
-@app.command
+@app.command(group=TRAIN)
 def compare_runs(a: Path, b: Path, /) -> int:
     """Report whether two runs are equal bit by bit: weights, averages, losses, scores.
 
@@ -125,7 +125,7 @@ def compare_runs(a: Path, b: Path, /) -> int:
     return 1 if differences else 0
 
 
-@app.command
+@app.command(group=TRAIN)
 def report(run: Path, /, *, out: Path, device: Device = "auto") -> None:
     """Evaluate a run once more and write a report of one self-contained HTML file.
 
@@ -141,7 +141,7 @@ def report(run: Path, /, *, out: Path, device: Device = "auto") -> None:
     say(f"{scores.summary()}\n{out}: written")
 
 
-@app.command
+@app.command(group=TRAIN)
 def average(*models: Path, out: Path) -> None:
     """Average the weights of several models of one network into a bundle.
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
+from topseg.core.installing import pip_install
 
 _BOX: Final = b"\0\0\0\x0cjP  "
 _CODESTREAM: Final = b"\xff\x4f\xff\x51"
@@ -123,7 +124,7 @@ def _decode(data: bytes, name: str, header: _Header) -> NDArray[Any]:
     if set(header.bits) != {8} or header.signed:
         raise InputError(
             f"{name}: JPEG 2000 of {max(header.bits)} bits needs another package; "
-            "pip install 'topseg[tiff]'"
+            f"{pip_install('topseg[tiff]')}"
         )
     import PIL.Image
 
