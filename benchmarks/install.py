@@ -2,10 +2,10 @@
 
     python benchmarks/install.py [EXTRA ...]
 
-Builds the wheel of what is committed, makes a fresh environment for the core and for each EXTRA, installs into it with
-pip and its cache (run it twice: the second time the packages are near), predicts a drawn picture
-with the packaged model, and asks ``topseg doctor`` whether what is there works. Megabytes are those
-of the environment less those of an empty one, byte code included.
+Builds the wheel of what is committed, makes a fresh environment for the core and for each EXTRA,
+installs into it with pip and its cache (run it twice: the second time the packages are near),
+predicts a drawn picture with the packaged model, and asks ``topseg doctor`` whether what is there
+works. Megabytes are those of the environment less those of an empty one, byte code included.
 """
 
 import subprocess

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from topseg import __version__
 from topseg.cli import main
+from topseg.cli.app import app
 from topseg.core.installing import pip_install
 from topseg.exporting import formats
 
@@ -106,6 +107,26 @@ def test_help_is_quick_to_import_and_complete() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for command in ("train", "predict", "evaluate", "export", "check", "models", "demo", "recipe"):
         assert command in done.stdout
+
+
+def test_every_option_is_explained() -> None:
+    text = app.generate_docs(output_format="markdown")
+    lines = [line for line in text.splitlines() if line.startswith("* `")]
+    assert len(lines) > 150
+    unexplained = [line for line in lines if not re.match(r"\* `[^`]+`: [\w\".]", line)]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize(("shell", "line"), [("bash", "complete -F"), ("zsh", "#compdef topseg")])
+def test_completion(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, line: str
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)  # whose start-up file it adds a line to
+    script = tmp_path / "script"
+    code, _, _ = run("--install-completion", "--shell", shell, "--output", script)
+    assert code == 0
+    assert line in script.read_text()
+    assert "--overlay" in script.read_text()
 
 
 def test_version(run: Run) -> None:
