@@ -1,5 +1,5 @@
-// Threads where there is no system to ask for them: a browser's workers, which enter join() with the
-// same memory and stay there for good.
+// Threads where there is no system to ask for them: a browser's workers, which enter join() with
+// the same memory and stay there for good.
 #pragma once
 
 #include <atomic>

@@ -40,7 +40,7 @@ public:
         Axis middle_down, middle_across, coarse_down, coarse_across;
         struct Worker {
             Scratch scratch;
-            Floats stem_rows, gates, middle, coarse, row, mixed, scores, attention;
+            Floats stem_rows, gates, middle, coarse, row, mixed, turned, attention;
         };
         std::vector<Worker> workers;
 
@@ -53,7 +53,7 @@ public:
             for (const Level& level : levels) add(level.gates.values, level.injected.values);
             for (const Worker& own : workers) {
                 add(own.scratch.ring, own.scratch.filtered, own.scratch.zeros, own.stem_rows);
-                add(own.gates, own.middle, own.coarse, own.row, own.mixed, own.scores);
+                add(own.gates, own.middle, own.coarse, own.row, own.mixed, own.turned);
                 add(own.attention);
             }
             return sum;
@@ -111,7 +111,7 @@ public:
             worker.coarse = Floats(std::size_t(coarse.width * embed));
             worker.row = Floats(std::size_t(fine.width * embed));
             worker.mixed = Floats(std::size_t(fine.width * embed));
-            worker.scores = Floats(std::size_t(fine.width * padded(classes_)));
+            worker.turned = Floats(classify_.memory());
             worker.attention = Floats(attention_memory(m.tokens));
         }
         return memory;
@@ -340,7 +340,7 @@ private:
     void run_head(float* logits, Memory& m, ThreadPool& pool) const {
         const Map &fine = m.maps[last_[1]], &middle = m.levels[1].injected,
                   &coarse = m.levels[2].injected;
-        const int embed = padded(variant_.embed), scores = classify_.outputs;
+        const int embed = padded(variant_.embed);
         const auto plane = std::ptrdiff_t(fine.height) * fine.width;
         strips(fine.height, 4 * pool.threads(), 2, pool, [&](int first, int last, int worker) {
             auto& own = m.workers[std::size_t(worker)];
@@ -359,10 +359,8 @@ private:
                     fuse_.run<Activation::relu>(fine.width, mixed, embed, own.mixed.data(), embed);
                     mixed = own.mixed.data();
                 }
-                classify_.run<Activation::none>(fine.width, mixed, embed, own.scores.data(),
-                                                scores);
-                transpose(own.scores.data(), scores, fine.width, classes_,
-                          logits + std::ptrdiff_t(y) * fine.width, plane);
+                classify_.run(fine.width, mixed, logits + std::ptrdiff_t(y) * fine.width, plane,
+                              own.turned.data());
             }
         });
     }

@@ -9,6 +9,7 @@
 
 #include "topseg/metadata.hpp"
 #include "topseg/nn/attention.hpp"
+#include "topseg/nn/planes.hpp"
 #include "topseg/nn/residual.hpp"
 #include "topseg/nn/stem.hpp"
 #include "topseg/weights.hpp"
@@ -83,7 +84,8 @@ protected:
     std::vector<Block> blocks_;
     Injection injections_[3];
     Floats fuse_scale_, fuse_shift_;  // the mixing layer of Tiny, a filter of one value a channel
-    Pointwise fuse_, classify_;
+    Pointwise fuse_;
+    ToPlanes classify_;
 
 private:
     void read_pyramid(const Metadata& metadata, const Weights& weights) {
@@ -184,8 +186,7 @@ private:
         } else {
             fuse_ = Pointwise(fuse, layout, layout);
         }
-        classify_ = Pointwise(weights.biased("decode_head.conv_seg", classes_, embed, 1), layout,
-                              Layout{classes_});
+        classify_ = ToPlanes(weights.biased("decode_head.conv_seg", classes_, embed, 1), layout);
     }
 };
 

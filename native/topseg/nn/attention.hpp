@@ -37,18 +37,17 @@ inline void attend(const float* query, const float* key, const float* value, std
         // Scores of these queries with all keys.
         for (int n = 0; n < columns;) {
             const int vectors = std::min(2, (columns - n) / lanes);
-            product<Activation::none>({{query + start * step, nullptr, nullptr},
-                                       step,
-                                       1,
-                                       key_width,
-                                       keys + n,
-                                       columns,
-                                       nullptr,
-                                       scores + n,
-                                       columns,
-                                       nullptr,
-                                       0},
-                                      vectors, count);
+            product<Activation::none, 1>({{query + start * step},
+                                          step,
+                                          key_width,
+                                          keys + n,
+                                          columns,
+                                          nullptr,
+                                          scores + n,
+                                          columns,
+                                          nullptr,
+                                          0},
+                                         vectors, count);
             n += vectors * lanes;
         }
         // Softmax over the tokens; the columns beyond them count nothing.
@@ -70,18 +69,17 @@ inline void attend(const float* query, const float* key, const float* value, std
         // Mix the values.
         for (int v = 0; v < value_width;) {
             const int vectors = std::min(2, (value_width - v) / lanes);
-            product<Activation::relu6>({{scores, nullptr, nullptr},
-                                        columns,
-                                        1,
-                                        tokens,
-                                        value + v,
-                                        step,
-                                        nullptr,
-                                        out + start * out_step + v,
-                                        out_step,
-                                        nullptr,
-                                        0},
-                                       vectors, count);
+            product<Activation::relu6, 1>({{scores},
+                                           columns,
+                                           tokens,
+                                           value + v,
+                                           step,
+                                           nullptr,
+                                           out + start * out_step + v,
+                                           out_step,
+                                           nullptr,
+                                           0},
+                                          vectors, count);
             v += vectors * lanes;
         }
     }

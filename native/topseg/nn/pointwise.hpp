@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "topseg/nn/memory.hpp"
@@ -25,14 +26,15 @@ constexpr int tile_pixels(int vectors) { return vectors == 1 ? 12 : vectors == 2
 constexpr int tile_pixels(int vectors) { return vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
 #endif
 
-// Pixels and where their products go. Pixel p's inputs are `rows` runs of `length` floats, the
-// first of each at source[row] + p * source_step: one run for a pointwise convolution, three for
+// Pixels and where their products go. Pixel p's inputs are `runs` runs of `length` floats, the
+// first of each at source[run] + p * source_step: one run for a pointwise convolution, three for
 // the stem, whose 3x3 window has one run in each row.
+template <int runs>
 struct Product {
-    const float* source[3];
+    const float* source[runs];
     std::ptrdiff_t source_step;
-    int rows, length;
-    const float* weights;  // (rows * length, ...) from one row to the next:
+    int length;
+    const float* weights;  // (runs * length, ...) from one row to the next:
     std::ptrdiff_t weights_step;
     const float* bias;  // or null
     float* out;
@@ -42,14 +44,14 @@ struct Product {
 
     TOPSEG_KERNEL Product from_pixel(std::ptrdiff_t pixel) const {
         Product moved = *this;
-        for (int row = 0; row < rows; ++row) moved.source[row] += pixel * source_step;
+        for (const float*& run : moved.source) run += pixel * source_step;
         moved.out += pixel * out_step;
         if (residual) moved.residual += pixel * residual_step;
         return moved;
     }
 
     TOPSEG_KERNEL void next_panel(int outputs) {
-        weights += std::ptrdiff_t(outputs) * rows * length;
+        weights += std::ptrdiff_t(outputs) * runs * length;
         if (bias) bias += outputs;
         out += outputs;
         if (residual) residual += outputs;
@@ -57,8 +59,8 @@ struct Product {
 };
 
 // One tile: `pixels` pixels times `vectors` vectors of outputs.
-template <int pixels, int vectors, Activation activation>
-TOPSEG_KERNEL void product_tile(const Product& job) {
+template <int pixels, int vectors, Activation activation, int runs>
+TOPSEG_KERNEL void product_tile(const Product<runs>& job) {
     Vector sum[pixels][vectors];
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; ++j) {
@@ -67,8 +69,9 @@ TOPSEG_KERNEL void product_tile(const Product& job) {
         for (int p = 0; p < pixels; ++p) sum[p][j] = start;
     }
     const float* weights = job.weights;
-    for (int row = 0; row < job.rows; ++row) {
-        const float* source = job.source[row];
+#pragma GCC unroll 3
+    for (int run = 0; run < runs; ++run) {
+        const float* source = job.source[run];
 #pragma GCC unroll 4
         for (int k = 0; k < job.length; ++k) {
             Vector w[vectors];
@@ -94,12 +97,13 @@ TOPSEG_KERNEL void product_tile(const Product& job) {
 }
 
 // A panel of outputs for any number of pixels: large tiles, then tiles of four, two and one.
-template <int vectors, Activation activation>
-__attribute__((noinline)) void product_panel(const Product& given, int pixels) {
-    const Product job = given;  // of this function alone: no store can change it
+template <int vectors, Activation activation, int runs>
+__attribute__((noinline)) void product_panel(const Product<runs>& given, int pixels) {
+    const Product<runs> job = given;  // of this function alone: no store can change it
     constexpr int large = tile_pixels(vectors);
     int p = 0;
-    for (; p + large <= pixels; p += large)
+    // Eight pixels are two tiles of four: one of two would wait for its few sums.
+    for (; p + large <= pixels && (large != 6 || pixels - p != 8); p += large)
         product_tile<large, vectors, activation>(job.from_pixel(p));
     if constexpr (large > 4)
         for (; p + 4 <= pixels; p += 4) product_tile<4, vectors, activation>(job.from_pixel(p));
@@ -107,12 +111,16 @@ __attribute__((noinline)) void product_panel(const Product& given, int pixels) {
     for (; p < pixels; ++p) product_tile<1, vectors, activation>(job.from_pixel(p));
 }
 
-template <Activation activation>
-TOPSEG_KERNEL void product(const Product& job, int vectors, int pixels) {
+template <Activation activation, int runs>
+TOPSEG_KERNEL void product(const Product<runs>& job, int vectors, int pixels) {
     if (vectors == 1) product_panel<1, activation>(job, pixels);
     if (vectors == 2) product_panel<2, activation>(job, pixels);
     if (vectors == 3) product_panel<3, activation>(job, pixels);
 }
+
+// Pixels of so many floats that are done at once, to stay in the first cache: 16 KiB, and of wide
+// pixels a few more; whole tiles of every size.
+constexpr int pixels_at_once(int floats) { return std::max(48, 4096 / floats / 48 * 48); }
 
 // Where the channels of a map lie: several groups side by side, each padded to whole vectors.
 struct Layout {
@@ -138,7 +146,7 @@ public:
 
     // Packs (N, runs, length) weights; `in` places the inputs of one run, `out` the outputs.
     Pointwise(const Conv& conv, const Layout& in, const Layout& out, int runs = 1)
-        : inputs(in.size), outputs(out.size), runs_(runs) {
+        : inputs(in.size), outputs(out.size) {
         const std::size_t depth = std::size_t(runs) * std::size_t(inputs);
         std::vector<float> full(depth * std::size_t(outputs));  // (runs * length, outputs)
         bias_ = Floats(std::size_t(outputs));
@@ -171,38 +179,43 @@ public:
     void run(int pixels, const float* source, std::ptrdiff_t source_step, float* out,
              std::ptrdiff_t out_step, const float* residual = nullptr,
              std::ptrdiff_t residual_step = 0) const {
-        run_rows<activation>(pixels, {source, nullptr, nullptr}, source_step, out, out_step,
-                             residual, residual_step);
+        run_rows<activation, 1>(pixels, {{source},
+                                         source_step,
+                                         inputs,
+                                         weights_.data(),
+                                         0,
+                                         bias_.data(),
+                                         out,
+                                         out_step,
+                                         residual,
+                                         residual_step});
     }
 
-    struct Runs {
-        const float* row[3];
-    };
-
-    // The same with several runs of inputs a pixel.
+    // The same with three runs of inputs a pixel.
     template <Activation activation>
-    void run_rows(int pixels, Runs source, std::ptrdiff_t source_step, float* out,
-                  std::ptrdiff_t out_step, const float* residual = nullptr,
-                  std::ptrdiff_t residual_step = 0) const {
-        Product job{{source.row[0], source.row[1], source.row[2]},
-                    source_step,
-                    runs_,
-                    inputs,
-                    nullptr,
-                    0,
-                    nullptr,
-                    out,
-                    out_step,
-                    residual,
-                    residual_step};
+    void run_three(int pixels, const float* const (&source)[3], std::ptrdiff_t source_step,
+                   float* out, std::ptrdiff_t out_step) const {
+        run_rows<activation, 3>(pixels, {{source[0], source[1], source[2]},
+                                         source_step,
+                                         inputs,
+                                         weights_.data(),
+                                         0,
+                                         bias_.data(),
+                                         out,
+                                         out_step,
+                                         nullptr,
+                                         0});
+    }
+
+private:
+    template <Activation activation, int runs>
+    void run_rows(int pixels, Product<runs> job) const {
         // Some pixels at a time, so that they stay in the first cache for all panels; where the
         // weights alone would not stay there, each panel takes all pixels instead.
-        const bool heavy = inputs * runs_ * outputs * 4 > 24 * 1024;
-        const int chunk = heavy ? pixels : 48;
+        const bool heavy = inputs * runs * outputs * 4 > 24 * 1024;
+        const int chunk = heavy ? pixels : pixels_at_once(inputs);
         for (int first = 0; first < pixels; first += chunk) {
-            Product part = job.from_pixel(first);
-            part.weights = weights_.data();
-            part.bias = bias_.data();
+            Product<runs> part = job.from_pixel(first);
             for (const int vectors : panels_) {
                 part.weights_step = vectors * lanes;
                 product<activation>(part, vectors, std::min(chunk, pixels - first));
@@ -211,8 +224,6 @@ public:
         }
     }
 
-private:
-    int runs_ = 1;
     std::vector<int> panels_;  // vectors of each
     Floats weights_, bias_;
 };

@@ -50,7 +50,7 @@ public:
         const auto columns = std::size_t((tile - 1) * filter.stride + filter.kernel);
         const auto row = columns * std::size_t(filter.channels);
         scratch.reserve(row * std::size_t(filter.kernel),
-                        std::size_t(std::max(tile, 64)) * std::size_t(filter.channels), row);
+                        std::size_t(tile) * std::size_t(filter.channels), row);
     }
 
     // Rows [first, last) of the output.
@@ -99,7 +99,8 @@ private:
                 float* filtered) const {
         const auto channels = std::ptrdiff_t(filter.channels);
         const bool heavy = filter.channels * narrow.outputs * 4 > 24 * 1024;
-        const int chunk = heavy ? pixels : filter.channels * 48 * 4 > 32 * 1024 ? 16 : 48;
+        const bool wide = filter.channels * 48 * 4 > 32 * 1024;
+        const int chunk = heavy ? pixels : wide ? 16 : pixels_at_once(filter.channels);
         for (int x = 0; x < pixels; x += chunk) {
             const int count = std::min(chunk, pixels - x);
             filter.run<Activation::relu>(rows, filtered, count);

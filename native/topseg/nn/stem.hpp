@@ -68,9 +68,9 @@ public:
     template <class Pixel>
     void run(Rows<Pixel>& rows, int y, int from, int to, float* out) const {
         const auto step = std::ptrdiff_t(2 * channels_);
-        Pointwise::Runs source{};
-        for (int i = 0; i < 3; ++i) source.row[i] = rows.at(2 * y - 1 + i) + from * step;
-        product_.run_rows<Activation::relu>(to - from, source, step, out, product_.outputs);
+        const float* source[3];
+        for (int i = 0; i < 3; ++i) source[i] = rows.at(2 * y - 1 + i) + from * step;
+        product_.run_three<Activation::relu>(to - from, source, step, out, product_.outputs);
     }
 
 private:

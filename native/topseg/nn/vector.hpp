@@ -6,7 +6,6 @@
 // once: a kernel's result does not depend on how it was cut into tiles.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -121,11 +120,7 @@ TOPSEG_KERNEL Vector exp_negative(Vector x) {
 inline void transpose(const float* in, std::ptrdiff_t in_step, int rows, int columns, float* out,
                       std::ptrdiff_t out_step) {
     typedef float Four __attribute__((vector_size(16)));
-    for (int column = 0; column < columns; column += 4) {
-        // The rows that are written two blocks later, a cache line at a time.
-        for (int i = column + 8; i < std::min(column + 12, columns); ++i)
-            for (int row = 0; row < rows; row += 16)
-                __builtin_prefetch(out + i * out_step + row, 1);
+    for (int column = 0; column < columns; column += 4)
         for (int row = 0; row < rows; row += 4)
 #pragma GCC unroll 4
             for (int i = column; i < column + 4; ++i) {
@@ -133,7 +128,6 @@ inline void transpose(const float* in, std::ptrdiff_t in_step, int rows, int col
                 const Four turned{from[0], from[in_step], from[2 * in_step], from[3 * in_step]};
                 if (i < columns) std::memcpy(out + i * out_step + row, &turned, sizeof turned);
             }
-    }
 }
 
 // Channels of a map, rounded up to whole vectors; the ones beyond are zero.
