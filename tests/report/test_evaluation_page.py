@@ -39,7 +39,7 @@ def test_the_page_shows_the_worst(
     predictor, data = Predictor(make_runtime()), Stripes(labels)
     more, images = details_of(labels), PerImage(labels.num_classes, labels.ignore_index)
     scores = evaluate(predictor, data, accumulators=[*more, images])
-    details = summarize(more, images)
+    details = summarize(more, images) | {"robustness": {"noise": 0.125}}
     path = tmp_path / "page.html"
     write_evaluation(
         path, "a <b>", scores, details, images.stacked(), predictor, data, pictures=3, classes=2
@@ -53,8 +53,23 @@ def test_the_page_shows_the_worst(
     assert [int(labels.names.index(name)) for name in _classes(page)] == order
     assert page.count("in image 8.png") == page.count("in image 7.png") == 2
     assert 'class="chart reliability"' in page
-    for heading in ("Worst images", "Worst classes", "Classes", "What is taken for what"):
+    for heading in (
+        "Worst images",
+        "Worst classes",
+        "Classes",
+        "What is taken for what",
+        "Borders and objects",
+        "Worse pictures",
+        "For programs",
+    ):
         assert f"<h2>{heading}</h2>" in page
+    rows = re.findall(r'<th scope="row">([^<]*)</th><td class="bar">.*?<em>([^<]*)</em>', page)
+    near = details["trimap_miou"]
+    assert dict(rows)["within 4 px of a contour"] == f"{100 * near['4']:.1f}"
+    small = details["objects"]["medium"]
+    assert dict(rows)[f"{small['count']} medium"] == f"{100 * small['recall']:.1f}"
+    assert dict(rows)["noise"] == "12.5"
+    assert "&quot;trimap_miou&quot;" in page
 
 
 def _classes(page: str) -> list[str]:

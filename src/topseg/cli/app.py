@@ -38,3 +38,11 @@ def _check_positive(_: object, value: int | None) -> None:
 
 
 POSITIVE = Parameter(validator=_check_positive)
+
+
+def _check_not_negative(_: object, value: float | None) -> None:
+    if value is not None and not value >= 0:
+        raise ValueError("expected a number, 0 or above")
+
+
+NOT_NEGATIVE = Parameter(validator=_check_not_negative)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from topseg.cli.app import MANY, MEASURE, POSITIVE, Device, Flag, Runtime, app
+from topseg.cli.app import MANY, MEASURE, NOT_NEGATIVE, POSITIVE, Device, Flag, Runtime, app
 from topseg.core.errors import InputError
 from topseg.core.storage import exists
 from topseg.core.terminal import say, show_progress
@@ -128,8 +128,8 @@ def compare(
     data: Path,
     /,
     *overrides: str,
-    split: Literal["val", "train"] = "val",
-    max_drop: float = 0.0,
+    split: Literal["val", "train", "test"] = "val",
+    max_drop: Annotated[float, NOT_NEGATIVE] = 0.0,
     out: Path | None = None,
     json: Path | None = None,
     runtime: Runtime = "auto",
@@ -145,7 +145,7 @@ def compare(
         b: MODEL, the other one.
         data: A dataset.yaml, a recipe or a folder.
         overrides: Changes to its data section, such as root=PATH or layout=camvid.
-        split: Which split.
+        split: Which split; test is the layout's split of that name.
         max_drop: Points of mIoU that B may lose.
         out: Write one HTML page with classes, speed and pictures to this file.
         json: Write the figures to this file.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from topseg.evaluation.run import Samples
 from topseg.evaluation.scores import Scores
 from topseg.inference.predictor import Predictor
 from topseg.media.drawing import Picture
-from topseg.report.html import cell, chip, definitions, document, fit, percent
+from topseg.report.html import bar, cell, chip, definitions, document, fit, percent
 from topseg.report.page import (
     RunReport,
     classes_section,
@@ -88,14 +89,18 @@ def _page(
         definitions("figures", report.figures),
     ]
 
+    deeper = {"miou": report.scores.miou, **details}
+
     def main() -> Iterator[str]:
         order = "By their share of right pixels."
         yield from pictures_section(report, "Worst images", order)
         yield from _worst_classes(report, faults, predictor, dataset)
         yield from classes_section(report)
         yield from confusion_section(report)
+        yield from _borders_and_objects(deeper)
+        yield from _robustness(deeper)
         yield from _calibration(details)
-        yield from details_section(report)
+        yield from details_section(report, details)
 
     yield from document(report.title, header, main())
 
@@ -162,6 +167,41 @@ def _paint(example: Example, image: Picture, index: int, ignore: int) -> Picture
     for where, color in ((there & seen, FOUND), (there & ~seen, MISSED), (seen & ~there, INVENTED)):
         out[where] = color
     return out
+
+
+def _borders_and_objects(details: Mapping[str, Any]) -> Iterator[str]:
+    """Show how good it is near contours, and how much of objects of each size is found."""
+    bands, objects = details.get("trimap_miou"), details.get("objects")
+    if not bands or not objects:
+        return
+    yield "<section><h2>Borders and objects</h2>"
+    rows = [(f"within {width} px of a contour", ratio) for width, ratio in bands.items()]
+    yield _bars("where", "mIoU", [*rows, ("everywhere", details.get("miou"))])
+    yield "<p>An object is a connected part of a class in the truth; small ones have less than "
+    yield "32 x 32 pixels, large ones 96 x 96 or more.</p>"
+    rows = [(f"{one['count']:,} {name}", one["recall"]) for name, one in objects.items()]
+    yield _bars("objects", "recall, mean of objects", rows)
+    yield "</section>"
+
+
+def _robustness(details: Mapping[str, Any]) -> Iterator[str]:
+    if faults := details.get("robustness"):
+        yield "<section><h2>Worse pictures</h2>"
+        rows = [("as they are", details["miou"]), *faults.items()]
+        yield f"{_bars('images', 'mIoU', rows)}</section>"
+
+
+def _bars(first: str, second: str, rows: Iterable[tuple[str, float | None]]) -> str:
+    """Return a table of names with ratios; None is nothing of its kind."""
+    lines = (
+        f'<tr><th scope="row">{escape(name)}</th>'
+        f"{bar(math.nan if ratio is None else ratio, 'var(--accent)')}</tr>"
+        for name, ratio in rows
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr><th scope="col">{first}</th>'
+        f'<th scope="col">{second}</th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
 
 
 def _calibration(details: Mapping[str, Any]) -> Iterator[str]:

@@ -157,18 +157,24 @@ def _curves(report: RunReport) -> Iterator[str]:
     yield "</div></section>"
 
 
-def details_section(report: RunReport) -> Iterator[str]:
-    """Show the commands, the facts, the recipe and the scores as JSON."""
+def details_section(report: RunReport, more: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Show the commands, the facts, the recipe and the scores as JSON.
+
+    Args:
+        report: What the page shows.
+        more: Deeper scores, as plain values.
+    """
     if report.commands:
         commands = escape("\n".join(report.commands))
         yield "<section><h2>What to type next</h2>"
         yield f'<pre class="commands"><code>{commands}</code></pre></section>'
-    yield "<section><h2>How it was made</h2>"
+    yield f"<section><h2>{'How it was made' if report.recipe else 'For programs'}</h2>"
     yield definitions("facts", report.facts) if report.facts else ""
     if report.recipe:
         yield "<details><summary>The whole recipe</summary>"
         yield f"<pre><code>{escape(report.recipe)}</code></pre></details>"
-    scores = escape(json.dumps(report.scores.to_dict(), indent=2, allow_nan=False))
+    plain = report.scores.to_dict() | dict(more or {})
+    scores = escape(json.dumps(plain, indent=2, allow_nan=False))
     yield "<details><summary>The scores as JSON</summary>"
     yield f"<pre><code>{scores}</code></pre></details></section>"
 
