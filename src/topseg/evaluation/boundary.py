@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
 from topseg.inference.tta import Logits
-from topseg.media.histogram import Bools, count_pairs, count_values
+from topseg.media.histogram import Bools, count_tuples, count_values
 
 DILATION = 0.02
 """d as a share of the image's diagonal, as the paper has it."""
@@ -54,18 +54,23 @@ class BoundaryIoU:
         # Boundary IoU: each mask by its own band.
         distance = max(1, round(DILATION * math.hypot(*truth.shape)))
         ours, theirs = _inner_band(truth, distance) & valid, _inner_band(mask, distance) & valid
-        parts = ((truth, ours & theirs & right), (mask, theirs), (truth, ours))
-        for column, (values, where) in enumerate(parts):
-            self.counts[0, column] += count_values(values, K, where)
+        hits = (theirs & right).astype(truth.dtype)
+        self._add(self.counts[0], count_tuples((truth, hits), (K, 2), ours))
+        self.counts[0, 1] += count_values(mask, K, theirs)
         # Trimaps: the bands lie in each other, so each pixel counts in its narrowest and beyond.
         bands = len(self._trimaps)
         level = self._levels(truth)
         near = level < bands
-        for column, (values, where) in enumerate(
-            ((truth, near & right), (mask, near), (truth, near))
-        ):
-            counts = count_pairs(level, values, (bands, K), where)
-            self.counts[1:, column] += counts.cumsum(axis=0)
+        planes = (level, truth, right.astype(truth.dtype))
+        counts = count_tuples(planes, (bands, K, 2), near).cumsum(axis=0)
+        self._add(self.counts[1:], counts)
+        self.counts[1:, 1] += count_tuples((level, mask), (bands, K), near).cumsum(axis=0)
+
+    @staticmethod
+    def _add(counts: NDArray[np.int64], found: NDArray[np.int64]) -> None:
+        """Add (..., K, missed and hit) pixels of the truth to (..., 3, K)."""
+        counts[..., 0, :] += found[..., 1]
+        counts[..., 2, :] += found.sum(axis=-1)
 
     def state(self) -> State:
         """Return the counts, which add up."""

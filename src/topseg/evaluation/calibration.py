@@ -17,7 +17,7 @@ from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
 from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax_probability
-from topseg.media.histogram import count_values
+from topseg.media.histogram import count_tuples, sum_values
 
 
 class Calibration:
@@ -46,10 +46,10 @@ class Calibration:
         edges = np.ceil(probability * np.float32(bins))
         index = np.clip(edges, 1, bins, out=edges).astype(np.uint8 if bins < 255 else np.uint16)
         index[truth == self._ignore_index] = 0
-        chances = np.bincount(index.ravel(), probability.ravel(), bins + 1)
-        self.sums[0] += count_values(index, bins + 1)[1:]
-        self.sums[1] += chances[1:]
-        self.sums[2] += count_values(index, bins + 1, truth == mask)[1:]
+        chances = sum_values(index, probability, bins + 1)
+        right = (truth == mask).astype(index.dtype)
+        counts = count_tuples((index, right), (bins + 1, 2))[1:]
+        self.sums += np.stack([counts.sum(axis=1), chances[1:], counts[:, 1]])
 
     def state(self) -> State:
         """Return the sums, which add up."""

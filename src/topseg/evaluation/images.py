@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
 from topseg.inference.tta import Logits
-from topseg.media.histogram import count_values
+from topseg.media.histogram import count_tuples, count_values
 
 Counts = NDArray[np.int64]
 
@@ -31,9 +31,9 @@ class PerImage:
     def update(self, truth: Mask, mask: Mask, logits: Logits | None = None) -> None:
         """Count one image."""
         valid, classes = truth != self._ignore_index, self._num_classes
-        right = count_values(truth, classes, truth == mask)
+        found = count_tuples((truth, (truth == mask).astype(truth.dtype)), (classes, 2))
         predicted = count_values(mask, classes, valid)
-        self.counts.append(np.stack([right, predicted, count_values(truth, classes)]))
+        self.counts.append(np.stack([found[:, 1], predicted, found.sum(axis=1)]))
 
     def stacked(self) -> Counts:
         """Return (images, 3, K)."""

@@ -15,7 +15,7 @@ from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
 from topseg.inference.tta import Logits
 from topseg.media.histogram import count_values
-from topseg.media.parts import SIZES, count_parts, find_parts, size_of
+from topseg.media.parts import SIZES, count_hits, find_parts, size_of
 
 
 class ObjectRecall:
@@ -35,8 +35,7 @@ class ObjectRecall:
         right = truth == mask
         for index in np.flatnonzero(count_values(truth, self._num_classes)):
             count, parts, window = find_parts(truth, int(index))
-            area = count_parts(parts, count)
-            hits = count_parts(parts, count, right[window])
+            area, hits = count_hits(parts, count, right[window])
             recall = hits / area
             size = size_of(area)
             for row, weights in enumerate((np.ones(len(area)), recall, recall >= 0.5)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -12,6 +12,8 @@ from topseg.core.labels import Mask
 
 Bools = NDArray[np.bool_]
 
+_LANES = 8
+"""Places that neighbours' weights are added to in turn."""
 _EXACT = 2**24
 """OpenCV counts in float32, which holds every integer up to here."""
 
@@ -38,14 +40,13 @@ def count_values(values: Mask, bins: int, where: Bools | None = None) -> NDArray
     return total
 
 
-def count_pairs(
-    first: Mask, second: Mask, bins: tuple[int, int], where: Bools | None = None
+def count_tuples(
+    planes: Sequence[Mask], bins: Sequence[int], where: Bools | None = None
 ) -> NDArray[np.int64]:
-    """Count the pairs of values below ``bins``.
+    """Count the pairs, or longer tuples, of values below ``bins``.
 
     Args:
-        first: (H, W) uint8 or uint16.
-        second: The same type and shape.
+        planes: (H, W) uint8 or uint16 each, all of one type and shape.
         bins: How many values each has.
         where: (H, W) the pixels that count; None: all.
 
@@ -53,12 +54,29 @@ def count_pairs(
         ``bins`` counts.
     """
     total = np.zeros(bins, np.int64)
-    for rows in _bands(first.shape):
+    channels, ranges = [*range(len(planes))], [end for most in bins for end in (0, most)]
+    for rows in _bands(planes[0].shape):
         mask = None if where is None else where[rows].view(np.uint8)
-        planes = [first[rows], second[rows]]
-        found = cv2.calcHist(planes, [0, 1], mask, list(bins), [0, bins[0], 0, bins[1]])
+        parts = [plane[rows] for plane in planes]
+        found = cv2.calcHist(parts, channels, mask, [*bins], ranges)
         total += np.asarray(found, np.int64)
     return total
+
+
+def sum_values(values: Mask, weights: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
+    """Add up the weights of each value below ``bins``.
+
+    Args:
+        values: (H, W) uint8 or uint16, all below ``bins``.
+        weights: (H, W).
+        bins: How many values there are, at most 8191.
+    """
+    # Neighbours are added to different places: an addition waits for the one before to its place.
+    lanes = np.arange(values.shape[1], dtype=np.uint16) % _LANES * bins
+    kind = np.uint8 if _LANES * bins <= 256 else np.uint16
+    places = values.astype(kind, copy=False) + lanes.astype(kind)
+    sums = np.bincount(places.ravel(), weights.ravel(), _LANES * bins)
+    return np.asarray(sums.reshape(_LANES, bins).sum(axis=0))
 
 
 def _bands(shape: tuple[int, ...]) -> Iterator[slice]:

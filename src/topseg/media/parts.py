@@ -40,19 +40,32 @@ def find_parts(mask: Mask, index: int) -> tuple[int, NDArray[Any], Window]:
     return count, np.asarray(parts), window
 
 
-def count_parts(
-    parts: NDArray[Any], count: int, where: NDArray[np.bool_] | None = None
-) -> NDArray[np.int64]:
+def count_parts(parts: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Count the pixels of each part, (count - 1,).
 
     Args:
         parts: The numbers, as ``find_parts`` returns them.
         count: How many numbers there are.
-        where: The pixels that count; None: all.
     """
     if parts.dtype == np.uint16:
-        return count_values(parts, count, where)[1:]
-    return np.bincount((parts if where is None else parts[where]).ravel(), minlength=count)[1:]
+        return count_values(parts, count)[1:]
+    return np.bincount(parts.ravel(), minlength=count)[1:]
+
+
+def count_hits(
+    parts: NDArray[Any], count: int, hits: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the pixels of each part, and those that are hit, (count - 1,) each.
+
+    Args:
+        parts: The numbers, as ``find_parts`` returns them.
+        count: How many numbers there are.
+        hits: Of the shape of ``parts``.
+    """
+    if parts.dtype == np.uint16 and 2 * count <= 65535:  # both in one pass
+        both = count_values(cv2.add(parts, parts) + hits, 2 * count).reshape(count, 2)[1:]
+        return both.sum(axis=1), both[:, 1]
+    return count_parts(parts, count), np.bincount(parts[hits], minlength=count)[1:]
 
 
 def size_of(areas: NDArray[np.int64]) -> NDArray[np.int64]:
