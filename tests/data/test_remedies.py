@@ -133,6 +133,18 @@ FAULTY: dict[str, Callable[[Path], None]] = {
     "other folders": lambda root: make(
         root, (0, 1, 7), None, "{split}/rgb/{name}.png", "{split}/seg/{name}_label.png"
     ),
+    "masks beside each split": lambda root: make(
+        root, (0, 1), images="{split}", masks="{split}_masks"
+    ),
+    "CamVid's folders without its lists": lambda root: make(
+        root, (0, 1), images="{split}", masks="{split}annot"
+    ),
+    "folders named by a split that is alone": lambda root: make(
+        root, (0, 1), images="train_images", masks="train_masks", splits={"a": 10}
+    ),
+    "a train split alone": lambda root: make(
+        root, (0, 1), images="{split}/images", masks="{split}/masks", splits={"train": 10}
+    ),
     "a folder inside": lambda root: make(root / "archive v2", (0, 1, 2), None),
     "a folder with a space": lambda root: make(root / "my photos", (0, 1, 3)),
 }
@@ -165,6 +177,36 @@ def test_pasting_what_is_printed_mends_a_data_set(
     assert recipe.data.root in (str(root), str(root / "archive v2"))
     assert find_pairs(recipe.data, "train").pairs
     assert find_pairs(recipe.data, "val").pairs
+
+
+@pytest.mark.parametrize(
+    "name", ["11 is void", "no val split, no classes", "0 and 255, one class", "other folders"]
+)
+def test_training_prints_remedies_as_well(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    FAULTY[name](tmp_path)
+    small = ["train.crop=[64, 64]", "train.batch_size=2", "train.workers=0"]
+    words, pasted = ["train", "quick", f"data.root={tmp_path}", "--dry-run", *small], 0
+    while (code := main(words)) == 2 and pasted < 4:
+        (line,) = (
+            line for line in capsys.readouterr().err.splitlines() if line.startswith("to mend it: ")
+        )
+        words, pasted = shlex.split(line)[4:], pasted + 1
+    assert code == 0, capsys.readouterr()
+    assert pasted, "nothing was wrong"
+
+
+def test_all_images_are_measured_where_there_is_no_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path, (0, 1), splits={"": 3})
+    assert main(["weights", str(tmp_path), "train=val"]) == 2
+    assert main(["show", str(tmp_path), "--out", str(tmp_path / "a.png")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("or, for all of them: topseg show ")
+    assert main(shlex.split(last)[6:]) == 0
+    assert (tmp_path / "a.png").is_file()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ for a fault of topseg's own.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -19,6 +20,7 @@ from topseg.cli.app import Flag, app
 from topseg.core.errors import InputError, UnreadableError
 from topseg.core.installing import pip_install
 from topseg.core.terminal import warn
+from topseg.data.errors import DataError
 
 # Importing the commands registers them.
 __all__ = ["data", "evaluate", "main", "models", "predict", "serve", "train"]
@@ -38,6 +40,13 @@ _EXTRAS = {
     "av": "video",
     "onnxruntime": "onnx",
 }
+
+_MEASURING = ("evaluate", "compare", "show")
+_PREFIXES = {
+    **dict.fromkeys(("check", "weights", *_MEASURING), ""),
+    **dict.fromkeys(("train", "bench-data"), "data."),
+}
+"""Commands that take changes of the data section -> what its keys begin with there."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,7 +93,7 @@ def command(
     except Exception as error:
         if debug:
             raise
-        return _explain(error)
+        return _explain(error, tokens)
 
 
 def _run(application: App, words: Sequence[str]) -> int:
@@ -92,7 +101,15 @@ def _run(application: App, words: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, words: Sequence[str]) -> int:
+    if isinstance(error, DataError) and words[0] in _PREFIXES:
+        from topseg.data.remedies import mended
+
+        typed = ("topseg", *words)
+        text = mended(error, typed, _PREFIXES[words[0]])
+        if words[0] in _MEASURING and error.settings == ("val=0.2",):
+            text += f"\nor, for all of them: {shlex.join((*typed, '--split', 'train'))}"
+        return _fail(text, 2)
     if isinstance(error, UnreadableError):
         return _fail(str(error), 3)
     if isinstance(error, InputError | CycloptsError):

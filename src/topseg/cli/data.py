@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,9 +13,6 @@ from topseg.cli.app import DATA, MANY, POSITIVE, Device, Flag, Runtime, app
 from topseg.core.errors import InputError, UnreadableError
 from topseg.core.storage import is_dir
 from topseg.core.terminal import say, show_progress
-
-if TYPE_CHECKING:
-    from topseg.data.report import Report
 
 _FEW = 1000
 """Images of a training split, below which the packaged model is the better start."""
@@ -36,28 +33,23 @@ def check(
     """
     from topseg.core.files import write_json
     from topseg.data.checking import check
-    from topseg.data.errors import DataError
     from topseg.data.remedies import with_settings
     from topseg.recipe import read_data_recipe
 
     if not overrides and (found := _labels_of_a_tool(data)):
         raise InputError(found)
     source = read_data_recipe(data, overrides)
-    try:
-        report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
-    except DataError as error:
-        command, lines = ["topseg", "check", str(data), *overrides], [error.what]
-        if error.settings:
-            lines.append(f"to mend it: {with_settings(command, error.settings)}")
-        if error.otherwise is not None:
-            case, others = error.otherwise
-            lines.append(f"or, {case}: {with_settings(command, others)}")
-        raise InputError("\n".join(lines)) from None
+    report = check(source.data, channels=source.model.in_channels, scale=source.input.scale)
     words = ("topseg", "check", str(data), *overrides)
     say(report.text(command=words))
     commands = [with_settings(words, report.settings)] if report.settings else []
     if not report.errors and is_dir(data):
-        commands.append(_to_train(data, overrides, report))
+        few = report.splits["train"].images < _FEW
+        if few:
+            commands.append(_to_train(data, overrides, "quick", "runs/try"))
+            say(f"to try it in minutes: {commands[-1]}")
+        recipe = "finetune" if few else "topformer_tiny"
+        commands.append(_to_train(data, overrides, recipe, "runs/mine"))
         say(f"to train on it: {commands[-1]}")
         suits = [f"{shlex.quote(key)}  # {why}" for key, why in report.suggestions.items()]
         if suits:
@@ -77,14 +69,11 @@ def check(
     return 2 if report.errors else 0
 
 
-def _to_train(data: Path, overrides: Sequence[str], report: Report) -> str:
+def _to_train(data: Path, overrides: Sequence[str], recipe: str, out: str) -> str:
     """Return the command that trains on a data set."""
-    from topseg.data.remedies import with_settings
-
-    few = report.splits["train"].images < _FEW
-    command = ["topseg", "train", "finetune" if few else "topformer_tiny", "--out", "runs/mine"]
-    settings = [f"data.root={data}", *(f"data.{one}" for one in overrides)]
-    return with_settings(command, settings)
+    root = [] if any(one.startswith("root=") for one in overrides) else [f"root={data}"]
+    settings = (f"data.{one}" for one in (*root, *overrides))
+    return shlex.join(["topseg", "train", recipe, "--out", out, *settings])
 
 
 def _labels_of_a_tool(data: Path) -> str | None:

@@ -67,8 +67,8 @@ def check(
     """
     try:
         checked = _Checked(Report(label_set(config)))
-    except DataError as error:  # what the masks hold may still be told
-        raise without_classes(config, error) from None
+    except DataError as error:
+        raise _without_classes(config, error) from None
     report, settings = checked.report, dict[str, None]()
     for split in SPLITS:
         try:
@@ -254,6 +254,17 @@ def _coarse(pair: Pair, size: Size, steps: Size) -> Problem:
     )
     evidence = Evidence(pair.image, pair.mask)
     return Problem("coarse mask", text, False, score=float(max(steps)), evidence=evidence)
+
+
+def _without_classes(config: DataConfig, error: DataError) -> DataError:
+    """Return the error that no classes are given, or what comes before it."""
+    try:
+        pairs = find_pairs(config, "train").pairs
+    except DataError as other:
+        return other if other.settings else error
+    except InputError:
+        return error
+    return without_classes(error, pairs)
 
 
 def _of_file(kind: str, file: Path, error: InputError, evidence: Evidence | None = None) -> Problem:

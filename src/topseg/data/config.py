@@ -36,7 +36,8 @@ class DataConfig:
     """Divide every class by the share that ``val`` is; the masks are read once for that."""
     images_dir: str | None = None
     """Folder of the images, below the root or below each split's folder (layout folder alone);
-    ".": the root itself; null: images, or another usual name."""
+    ".": the root itself; with <split> where the folders are called train_images and val_images;
+    null: images, or another usual name."""
     masks_dir: str | None = None
     """Folder of the masks, as ``images_dir``; null: masks, or another usual name."""
     mask_suffix: str = ""

@@ -22,6 +22,7 @@ from topseg.data.layouts.layout import Layout, Names, Split
 from topseg.data.layouts.pairs import Pairs
 from topseg.data.masks import MaskReader
 from topseg.data.presence import read_presence
+from topseg.data.remedies import without_classes
 from topseg.data.sample import Sample
 from topseg.media.images import read_image
 
@@ -93,7 +94,11 @@ def open_dataset(
             f"{missing[0]}: no such file, the {role} '{owner.name}'{more}; add or unlist them "
             "('topseg check' names all)"
         )
-    return Dataset(pairs, mask_reader(config, pairs), channels, scale)
+    try:
+        reader = mask_reader(config, pairs)
+    except DataError as error:  # what the masks hold may still be told
+        raise without_classes(error, pairs.pairs) from None
+    return Dataset(pairs, reader, channels, scale)
 
 
 def find_pairs(config: DataConfig, split: Split) -> Pairs:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelSet
 from topseg.data.config import DataConfig
-from topseg.data.dataset import find_pairs
 from topseg.data.errors import DataError, ignore_setting
 from topseg.data.layouts import LAYOUTS, find_layout
+from topseg.data.layouts.pairs import Pair
 from topseg.data.masks import MaskReader
 
 _SAMPLE: Final = 40
@@ -25,15 +25,17 @@ _SPARSE: Final = 4
 used."""
 
 
-def without_classes(config: DataConfig, error: DataError) -> DataError:
-    """Return the error that no classes are given, with names for the numbers of the masks."""
+def without_classes(error: DataError, pairs: Sequence[Pair]) -> DataError:
+    """Return the error that no classes are given, with names for the numbers of the masks.
+
+    Args:
+        error: That none are given.
+        pairs: Of a split, some masks of which are read.
+    """
+    pairs = pairs[:: max(1, len(pairs) // _SAMPLE)]
+    reader = MaskReader(LabelSet(("class",), ((0, 0, 0),)))
     try:
-        pairs = find_pairs(config, "train").pairs
-        pairs = pairs[:: max(1, len(pairs) // _SAMPLE)]
-        reader = MaskReader(LabelSet(("class",), ((0, 0, 0),)))
         raw = [np.unique(reader.read_raw(pair.mask)) for pair in pairs]
-    except DataError as other:
-        return other if other.settings else error
     except InputError:
         return error
     every = {int(value) for part in raw for value in part}
@@ -110,7 +112,31 @@ def black_and_white(
     return DataError(what, *settings)
 
 
+def mended(error: DataError, command: Sequence[str], prefix: str = "") -> str:
+    """Return what is wrong and the command that mends it, ready to be pasted.
+
+    Args:
+        error: Which knows what to set.
+        command: The words of the command that failed.
+        prefix: What the command has before a key of the data section.
+    """
+    lines = [error.what]
+    cases = (("to mend it", error.settings), *((error.otherwise,) if error.otherwise else ()))
+    for case, settings in cases:
+        if settings:
+            words = with_settings(command, [f"{prefix}{setting}" for setting in settings])
+            lines.append(f"{case}: {words}" if len(lines) == 1 else f"or, {case}: {words}")
+    return "\n".join(lines)
+
+
 def with_settings(command: Sequence[str], settings: Sequence[str]) -> str:
-    """Return a command line with settings, each in place of an earlier one of its key."""
+    """Return a command line with settings, each in place of an earlier one of its key.
+
+    They stand behind the others, or before the options, some of which take all words that follow.
+    """
     keys = tuple(f"{setting.partition('=')[0]}=" for setting in settings)
-    return shlex.join([*(word for word in command if not word.startswith(keys)), *settings])
+    words = [word for word in command if not word.startswith(keys)]
+    others = [number for number, word in enumerate(words) if "=" in word and word[:1] != "-"]
+    options = [number for number, word in enumerate(words) if word.startswith("--")]
+    at = others[-1] + 1 if others else (options or [len(words)])[0]
+    return shlex.join([*words[:at], *settings, *words[at:]])

@@ -4,8 +4,8 @@ The split may be a sub-folder of each (``images/train``, ``masks/train``), a fol
 (``train/images``, ``train/masks``), or a list file with one image per line; without any of these
 all images are the training split, and the validation split has to be named. Other usual names are
 taken as well (labels or annotations for masks, valid or validation for val), and the data section
-may name its own: ``images_dir``, ``masks_dir`` (both "." where all files lie together) and
-``mask_suffix``.
+may name its own: ``images_dir``, ``masks_dir`` (both "." where all files lie together; with
+``<split>`` in them where folders are called train_masks and val_masks) and ``mask_suffix``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _IMAGES = ("images", "image", "imgs", "img")
 _MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation")
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
 """Usual names; the first is the one that texts recommend."""
+_SPLIT = "<split>"
+"""What stands for a split's name where a data set's own names have it, as in <split>_masks."""
 _WHOLE = "."
 """Name of the split that is the whole folder."""
 
@@ -81,9 +83,10 @@ class Folder:
         places = [
             pair
             for split in _SPLITS.get(name, (name,))
-            for pair in (
-                (self._images(root) / split, self._masks(root) / split),
-                (self._images(root / split), self._masks(root / split)),
+            for pair in zip(
+                _places(root, split, self.names.images, _IMAGES),
+                _places(root, split, self.names.masks, _MASKS),
+                strict=True,
             )
         ]
         return next((pair for pair in places if is_dir(pair[0])), None)
@@ -117,7 +120,8 @@ class Folder:
 
     def _whole(self, root: Path, split: Split) -> Pairs:
         """All images of a folder without splits; it is the training split."""
-        if not is_dir(self._images(root)):
+        parted = split != "train" and self._folders(root, "train") is not None
+        if not parted and not is_dir(self._images(root)):
             raise InputError(
                 f"{root}: expected images/ and masks/ here (or train/images, train/masks, "
                 f"val/images ...); is data.root right?{self._found(root)}"
@@ -159,6 +163,18 @@ class Folder:
         folder = self._images(root) if is_dir(self._images(root)) else root
         names = subfolders(folder) if is_dir(folder) else []
         return f"; sub-folders of {folder.name}: {', '.join(names[:8])}" if names else ""
+
+
+def _places(root: Path, split: str, own: str | None, usual: tuple[str, ...]) -> tuple[Path, Path]:
+    """Return where one kind of files of a split may lie: split inside kind, or kind inside split.
+
+    A data set's own name may hold the split's.
+    """
+    if own is not None and _SPLIT in own:
+        place = root / own.replace(_SPLIT, split)
+        return place, place
+    names = usual if own is None else (own,)
+    return _first(root, names) / split, _first(root / split, names)
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path:

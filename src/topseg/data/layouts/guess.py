@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,9 @@ from topseg.data.layouts.pairs import SUFFIXES
 _MOST_FILES: Final = 20_000
 """Files that are looked at."""
 _MOST_FOLDERS: Final = 12
-_SPLITS: Final = ("train", "training", "val", "valid", "validation", "test")
+_SPLITS: Final = "training|train|validation|valid|val|test"
+_BEFORE: Final = re.compile(rf"({_SPLITS})(?=$|[-_ ]|annot|image|img|label|mask)")
+_AFTER: Final = re.compile(rf"(?<=[-_ ])({_SPLITS})$")
 _PALETTE_OR_GREY: Final = ("1", "L", "P", "LA", "I", "I;16", "I;16B")
 _LOSSY: Final = (".jpg", ".jpeg", ".jpe", ".jfif")
 
@@ -53,17 +56,25 @@ def guess_names(root: Path) -> tuple[str, ...]:
 def _folders(root: Path) -> dict[str, list[Path]]:
     """Return the image files of each folder, by its name in the root or in a split's folder.
 
-    ``train/a`` and ``a/train`` are both ``a``; the root, and a split's folder, are ".".
+    ``train/a`` and ``a/train`` are both ``a``, ``train_a`` is ``<split>_a``; the root, and a
+    split's folder, are ".".
     """
     found: dict[str, list[Path]] = {}
     if not is_dir(root):
         return found
     files = itertools.islice(walk(root, lambda problem: None), _MOST_FILES)
     for path in sorted(path for path in files if path.suffix.lower() in SUFFIXES):
-        parts = [part for part in path.relative_to(root).parent.parts if part not in _SPLITS]
+        parts = [_of_any_split(part) for part in path.relative_to(root).parent.parts]
+        parts = [part for part in parts if part != "<split>"]
         if len(parts) < 2:
             found.setdefault(parts[0] if parts else ".", []).append(path)
     return dict(itertools.islice(found.items(), _MOST_FOLDERS))
+
+
+def _of_any_split(name: str) -> str:
+    """Return a folder's name with ``<split>`` for a split's that it begins or ends with."""
+    found = _BEFORE.match(name) or _AFTER.search(name)
+    return name if found is None else f"{name[: found.start()]}<split>{name[found.end() :]}"
 
 
 def _suffix_within(files: list[Path]) -> str | None:
