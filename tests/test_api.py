@@ -132,7 +132,7 @@ def test_a_predictor_takes_what_people_have(photo: Path) -> None:
         np.zeros((1, 4, 4, 3), np.uint8),
         [np.zeros((4, 4, 3), np.float32)],
     ],
-    ids=str,
+    ids=lambda one: type(one).__name__,
 )
 def test_anything_else_is_one_clear_error(image: object) -> None:
     with pytest.raises(InputError):
