@@ -18,28 +18,28 @@ ROOT = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
 
 
-def row(form: Format) -> str:
-    """The line of docs/export.md about a format."""
+def rows(form: Format) -> list[str]:
+    """The lines of docs/export.md about a format: what it is, and what to install."""
     engine = find_engine(form.engine)
     size = "one" if form.fixed_size else "any multiple of 32"
     extras = dict.fromkeys(("train", form.extra))
     int8 = f"`{form.int8.extra}`" if form.int8 else ""
     install = ", ".join(f"`{extra}`" for extra in extras)
     run = form.place or f"`{engine.install}`"
-    cells = [f"`{form.name}`", engine.label, form.files, size, install, run, int8]
-    return f"| {' | '.join(cells)} |"
+    cells = (engine.label, form.files, size), (install, run, int8)
+    return [f"| `{form.name}` | {' | '.join(part)} |" for part in cells]
 
 
 @EACH
-def test_docs_have_the_records_line(form: Format) -> None:
+def test_docs_have_the_records_lines(form: Format) -> None:
     lines = (ROOT / "docs" / "export.md").read_text().splitlines()
-    assert row(form) in lines
+    assert set(rows(form)) <= set(lines)
 
 
 def test_docs_have_no_other_format() -> None:
     lines = (ROOT / "docs" / "export.md").read_text().splitlines()
     names = [line.split("`")[1] for line in lines if line.startswith("| `")]
-    assert names == list(FORMATS)
+    assert names == [*FORMATS, *FORMATS]
 
 
 @EACH

@@ -130,7 +130,7 @@ def convert(
     Args:
         src: The file or folder of labels.
         out: Folder of the data set: masks, one list a split, dataset.yaml.
-        format: The source's format, where it is not recognized (docs/data.md lists them).
+        format: The source's format, where it is not recognized (docs/convert.md lists them).
         classes: The classes in order, a file with one a line, or a published set; else the source's
             names.
         rename: Names that become others: OLD=NEW, or OLD=ignore for no class.

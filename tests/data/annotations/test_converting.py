@@ -11,7 +11,7 @@ from labelled import Labels
 
 from topseg.cli import main
 from topseg.core.errors import InputError
-from topseg.data.annotations import FORMATS, converting, format_table
+from topseg.data.annotations import FORMATS, converting, format_table, rules_table
 from topseg.data.checking import check
 from topseg.recipe import read_data
 
@@ -183,8 +183,9 @@ def test_command_line(labels: Labels, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_documents_have_the_table_of_the_records() -> None:
-    page = Path(__file__).parents[3] / "docs/data.md"
-    assert format_table() in page.read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs/convert.md").read_text("utf-8")
+    assert format_table() in page
+    assert rules_table() in page
 
 
 def test_every_format_has_a_whole_record() -> None:

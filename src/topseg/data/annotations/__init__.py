@@ -82,12 +82,15 @@ def find_format(source: Path, name: str | None = None) -> SourceFormat:
 
 def format_table() -> str:
     """Return the formats as a table of Markdown."""
-    lines = [
-        "| `--format` | what | files | polygons | overlap | rules |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = ["| `--format` | what | files |", "|---|---|---|"]
+    lines += [f"| `{one.name}` | {one.title} | {one.files} |" for one in FORMATS.values()]
+    return "\n".join(lines)
+
+
+def rules_table() -> str:
+    """Return what each format's labels become as a table of Markdown."""
+    lines = ["| `--format` | polygons | rules |", "|---|---|---|"]
     for one in FORMATS.values():
-        overlap = OVERLAPS[one.overlap] if one.overlap else ""
-        cells = (f"`{one.name}`", one.title, one.files, one.fill, overlap, one.notes)
-        lines.append(f"| {' | '.join(cells)} |")
+        overlap = [f"{OVERLAPS[one.overlap]}"] if one.overlap else []
+        lines.append(f"| `{one.name}` | {one.fill} | {'; '.join([*overlap, one.notes])} |")
     return "\n".join(lines)

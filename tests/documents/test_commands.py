@@ -7,8 +7,6 @@ run, pictures, a list, a clip.
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import shlex
 import shutil
@@ -17,19 +15,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-import yaml
 
-pytest.importorskip("torch", reason="torch is not installed")
-
-from topseg.cli import main
 from topseg.cli.app import app
-from topseg.media.drawing import picture_jpeg
-from topseg.synthetic.scenes import LABELS, draw_scene, write_scenes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     ROOT / "README_zh.md",
@@ -38,7 +28,7 @@ PAGES = [
 ]
 
 NOT_RUN = {
-    r"\btopseg train (topformer_|finetune)": "a training of minutes to hours",
+    r"\btopseg (train (topformer_|finetune|quick)|demo)": "a training of minutes to hours",
     r"\btopseg data convert\b": "labels of other tools; tests/data/annotations has them",
     r"\btorchrun\b": "several machines or processes; tests/training/test_distributed.py has them",
     r"--executor ray": "a Ray cluster; tests/inference/bulk/test_cluster.py has one",
@@ -81,48 +71,6 @@ def substituted(command: str) -> str:
     words = {"MODEL": "bundle", "DATA": "photos", "RECIPE": "recipe.yaml", "RUN": "out_run"}
     words |= {"A": "bundle", "B": "runs/mine"}
     return re.sub(r"\b(MODEL|DATA|RECIPE|RUN|A|B)\b", lambda match: words[match[0]], command)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the documents' commands find in their folder."""
-    folder = tmp_path_factory.mktemp("documents")
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        write_scenes(folder / "photos", train=2, val=1)
-        shutil.make_archive("photos", "zip", "photos")
-        scene = cv2.resize(draw_scene(0, 0).image, (128, 96))
-        for name in ("street.jpg", "photo.jpg", "holiday/one.jpg", "photos/more/left_1.jpg"):
-            (folder / name).parent.mkdir(exist_ok=True, parents=True)
-            (folder / name).write_bytes(picture_jpeg(scene))
-        (folder / "list.txt").write_text("street.jpg\nholiday/one.jpg\n")
-        (folder / "survey").mkdir()
-        for name in ("map.tif", "survey/a.tif"):
-            cv2.imwrite(str(folder / name), np.tile(scene, (2, 2, 1)))
-        recipe = {
-            "data": {"root": "photos", "classes": list(LABELS.names)},
-            "train": {
-                "steps": 2,
-                "batch_size": 2,
-                "crop": [64, 64],
-                "workers": 0,
-                "augment": [{"name": "pad_crop"}],
-            },
-            "resize": {"short_side": 64},
-        }
-        (folder / "recipe.yaml").write_text(yaml.dump(recipe))
-        (folder / "runs").mkdir()
-        assert main(["train", "recipe.yaml", "--out", "runs/mine"]) == 0
-        assert main(["export", "runs/mine", "--out", "bundle", "--formats", "onnx"]) == 0
-        if importlib.util.find_spec("av"):
-            sys.path.insert(0, str(ROOT / "tests"))
-            from clips import write_clip
-
-            write_clip(folder / "clip.mp4", 6)
-    finally:
-        os.chdir(before)
-    return folder
 
 
 def test_the_documents_have_commands() -> None:
