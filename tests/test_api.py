@@ -63,6 +63,10 @@ def test_train_evaluate_predict_export(data: Path, tmp_path: Path, photo: Path) 
         ).miou
     )
     assert topseg.evaluate(str(run), data, {"val": "train"}).images == 4
+    (tmp_path / "more").mkdir()  # without a file that names the classes
+    for name in ("images", "masks"):
+        (tmp_path / "more" / name).symlink_to(data / name)
+    assert topseg.evaluate(str(run), tmp_path / "more").miou == scores.miou
     assert repr(scores).startswith("Scores(mIoU ")
     assert scores._repr_html_().count("<tr>") == len(scores.names) + 2
 

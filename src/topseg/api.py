@@ -267,6 +267,9 @@ def data_of(
     data = Path(data)
     described = any(exists(home(data) / name) for name in ("dataset.yaml", "classes.txt"))
     if run is not None and is_dir(data) and not described:
+        if read_data(run).classes is None:  # a file in the root of the run's own data names them
+            labels = open_model(run.parent).metadata.labels
+            words = (f"classes={json.dumps(labels.names)}", *words)
         return run, (f"root={data}", *words)
     return data, words
 
