@@ -276,6 +276,8 @@ def data_of(
 
 def _words(settings: Settings) -> Sequence[str]:
     """Return changes as the command line has them."""
+    if isinstance(settings, str):  # one change alone
+        return [settings]
     if not isinstance(settings, Mapping):
         return settings
     return [

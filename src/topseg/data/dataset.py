@@ -113,7 +113,8 @@ def find_pairs(config: DataConfig, split: Split) -> Pairs:
         kept, held_out = hold_out(whole, config.val, config.group, presence)
         return kept if split == "train" else held_out
     if config.stratify:
-        raise InputError(f"data.stratify: divides by a share, but data.val is {config.val!r}")
+        what = f"data.stratify: divides by a share, but data.val is {config.val!r}"
+        raise DataError(what, "val=0.2")
     found = _named_pairs(config, split, config.train if split == "train" else config.val)
     if split == "train" and config.train is None and config.val is not None:
         # The whole folder trains but for what is named for validation.
