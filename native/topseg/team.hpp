@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 
 namespace topseg {
 
@@ -11,47 +12,46 @@ public:
     // How many workers will enter join().
     int members = 0;
 
-    // Calls work(part, worker) for every part in [0, parts), on the caller and all members.
+    // Calls work(part, worker) for every part in [0, parts), on the caller and those members that
+    // come in time: nobody waits for one that the system lets wait.
     template <class Work>
     void run(int parts, const Work& work) {
-        work_ = &work;
-        call_ = [](const void* any, int part, int worker) {
-            (*static_cast<const Work*>(any))(part, worker);
-        };
+        work_ = std::cref(work);
         parts_ = parts;
-        next_.store(0, std::memory_order_relaxed);
-        busy_.store(members, std::memory_order_relaxed);
+        done_.store(0, std::memory_order_relaxed);
+        left_.store(parts, std::memory_order_release);
         stage_.fetch_add(1, std::memory_order_release);
         __builtin_wasm_memory_atomic_notify(reinterpret_cast<int*>(&stage_), members);
         take_parts(0);
-        while (busy_.load(std::memory_order_acquire)) {  // a browser's worker may wait actively
+        while (done_.load(std::memory_order_acquire) < parts) {  // a page's worker may do this
         }
     }
 
     // A member's life; worker is from 1 on.
     [[noreturn]] void join(int worker) {
-        for (int seen = 0;; ++seen) {
+        for (;;) {
+            const int seen = stage_.load(std::memory_order_acquire);
+            take_parts(worker);
             for (int look = 0; look < patience && stage_.load(std::memory_order_acquire) == seen;)
                 ++look;
-            while (stage_.load(std::memory_order_acquire) == seen)
-                __builtin_wasm_memory_atomic_wait32(reinterpret_cast<int*>(&stage_), seen, -1);
-            take_parts(worker);
-            busy_.fetch_sub(1, std::memory_order_release);
+            __builtin_wasm_memory_atomic_wait32(reinterpret_cast<int*>(&stage_), seen, -1);
         }
     }
 
 private:
     static constexpr int patience = 20000;  // looks at the next stage before a member sleeps
 
+    // Who holds a part may read work_ and parts_: they change when all parts are done.
     void take_parts(int worker) {
-        for (int part; (part = next_.fetch_add(1, std::memory_order_relaxed)) < parts_;)
-            call_(work_, part, worker);
+        for (int left; (left = left_.fetch_sub(1, std::memory_order_acq_rel)) > 0;) {
+            work_(parts_ - left, worker);
+            done_.fetch_add(1, std::memory_order_release);
+        }
     }
 
-    const void* work_ = nullptr;
-    void (*call_)(const void*, int, int) = nullptr;
+    std::function<void(int, int)> work_;
     int parts_ = 0;
-    std::atomic<int> next_{0}, busy_{0}, stage_{0};
+    std::atomic<int> left_{0}, done_{0}, stage_{0};
 };
 
 // The only one: all models of a module share it, one call at a time.
