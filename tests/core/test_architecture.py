@@ -8,6 +8,7 @@ import pytest
 from test_layers import FLOORS
 
 ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
 SOURCE = ROOT / "src" / "topseg"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 TASKS = PAGE.partition("## Where to change what")[2].partition("\n## ")[0]
@@ -61,3 +62,15 @@ def test_nothing_outside_models_knows_a_family() -> None:
                 if isinstance(node, ast.ImportFrom)
             }
             assert not {one for one in modules if (one or "").startswith("topseg.models.topformer")}
+
+
+def test_the_promises_of_security_have_tests() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    rows = [
+        line.split("|")[3] for line in text.splitlines() if re.match(r"\| [^|]*\|[^|]*\| ", line)
+    ]
+    named = {name for row in rows for name in re.findall(r"[\w/]*test_\w+", row)}
+    assert len(named) > 25
+    missing = [n for n in named if not any(TESTS.rglob(f"{n.rpartition('/')[2]}.py"))]
+    missing += [n for n in named if "/" in n and not (TESTS / f"{n}.py").is_file()]
+    assert not missing
