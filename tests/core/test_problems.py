@@ -89,3 +89,15 @@ def test_many_problems_are_counted() -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 21
     assert lines[-1] == "r.yaml: and 31 more problems"
+
+
+@pytest.mark.parametrize(
+    ("tree", "problem"),
+    [
+        ({"loss": [{"name": "\ud800"}]}, "a text holds half a character"),
+        ({"train": {"\ud800": 1}}, r"train: got '\\ud800', expected text of whole characters"),
+    ],
+)
+def test_half_a_character_is_told(tree: dict[str, object], problem: str) -> None:
+    with pytest.raises(InputError, match=rf"^r\.yaml: {problem}"):
+        build(Recipe, tree, "r.yaml")

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from topseg.core.choice import choices_in
 from topseg.core.errors import InputError, shorten
-from topseg.core.problems import explain_problems
+from topseg.core.problems import HALF_CHARACTER, explain_problems
 from topseg.core.yaml_reader import MAX_DEPTH, parse_yaml, read_text_of
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -162,6 +162,8 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str) -> T:
     except ValidationError as error:
         lines = explain_problems(cls, tree, error)
         raise InputError("\n".join(f"{where}: {line}" for line in lines)) from None
+    except UnicodeEncodeError:  # pydantic cannot read a key with such a text
+        raise InputError(f"{where}: {HALF_CHARACTER}") from None
 
 
 def to_tree(section: Any) -> Any:

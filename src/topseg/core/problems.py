@@ -20,6 +20,7 @@ from topseg.core.errors import InputError, did_you_mean, shorten
 
 SHOWN = 20
 """Problems of one file that a message lists."""
+HALF_CHARACTER = "a text holds half a character (one surrogate of two); write the character itself"
 _KEY = "[key]"
 """pydantic's mark of a key that is wrong itself."""
 _ABSENT = ("missing", "unexpected_keyword_argument", "extra_forbidden")
@@ -38,6 +39,7 @@ _EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_unicode": "text of whole characters",
     "list_type": "a list",
     "tuple_type": "a list",
     "dict_type": "a mapping",
@@ -57,7 +59,7 @@ def explain_problems(cls: type, tree: Mapping[Any, Any], error: ValidationError)
     try:
         found = error.errors(include_url=False)
     except UnicodeEncodeError:  # pydantic cannot put such a text into a message
-        return ["a text holds half a character (one surrogate of two); write the character itself"]
+        return [HALF_CHARACTER]
     problems = [_locate(tree, one) for one in found[: 4 * SHOWN]]
     lines: dict[str, None] = {}
     for together in _by_place(problems):
