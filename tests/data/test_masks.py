@@ -97,7 +97,9 @@ def test_colors(tree: Any) -> None:
     message = r"colour \[9, 9, 9\] at row 1, column 1 \(1 such .*data.nearest_color=true"
     with pytest.raises(InputError, match=message):
         MaskReader(ABC, colors=True)(path)
-    with pytest.raises(InputError, match=r"got colours, .* set masks=color in the data section"):
+    with pytest.raises(
+        InputError, match=r"got the colours of the classes, .*; set data.masks=color"
+    ):
         MaskReader(ABC)(path)
 
 

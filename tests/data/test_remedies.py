@@ -73,6 +73,16 @@ def voc(root: Path) -> None:
     (lists / "val.txt").write_text("b0x\nb1x\n")
 
 
+def colored(root: Path, colors: Sequence[tuple[int, int, int]], text: str | None = None) -> None:
+    """Masks of colours; each image shows all of them."""
+    make(root, range(len(colors)), None)
+    for path in (root / "masks").rglob("*.png"):
+        pixels = np.asarray(PIL.Image.open(path))
+        PIL.Image.fromarray(np.array(colors, np.uint8)[pixels]).save(path)
+    if text is not None:
+        (root / "dataset.yaml").write_text(text)
+
+
 def with_file(text: str, values: Values, classes: str | None = None) -> Callable[[Path], None]:
     def build(root: Path) -> None:
         make(root, values, classes)
@@ -144,6 +154,18 @@ FAULTY: dict[str, Callable[[Path], None]] = {
     ),
     "a train split alone": lambda root: make(
         root, (0, 1), images="{split}/images", masks="{split}/masks", splits={"train": 10}
+    ),
+    "colours, no classes": lambda root: colored(root, [(0, 0, 0), (200, 10, 10), (9, 9, 200)]),
+    "colours of the palette": lambda root: colored(
+        root,
+        [(0, 0, 0), (200, 10, 10), (0, 0, 0), (224, 224, 192)],
+        "{classes: [a, b], palette: [[0, 0, 0], [200, 10, 10]]}",
+    ),
+    "colours that have no class": lambda root: colored(
+        root,
+        [(0, 0, 0), (200, 10, 10), (224, 224, 192), (9, 9, 9), (9, 9, 200)],
+        "{masks: color, classes: [a, b], palette: [[0, 0, 0], [200, 10, 10]], "
+        "ignore_colors: [[9, 9, 9]]}",
     ),
     "a folder inside": lambda root: make(root / "archive v2", (0, 1, 2), None),
     "a folder with a space": lambda root: make(root / "my photos", (0, 1, 3)),

@@ -29,7 +29,13 @@ from topseg.data.config import DataConfig
 from topseg.data.contours import Fit, coarse_steps, fit_contours
 from topseg.data.dataset import find_pairs, size_mismatch
 from topseg.data.duplicates import Hash, Hashes, difference_hash
-from topseg.data.errors import DataError, UnknownValuesError, can_ignore, ignore_setting
+from topseg.data.errors import (
+    DataError,
+    UnknownValuesError,
+    can_ignore,
+    ignore_colors_setting,
+    ignore_setting,
+)
 from topseg.data.layouts.layout import Split
 from topseg.data.layouts.pairs import Pair, Pairs
 from topseg.data.leaks import find_leaks
@@ -69,7 +75,7 @@ def check(
         checked = _Checked(Report(label_set(config)))
     except DataError as error:
         raise _without_classes(config, error) from None
-    report, settings = checked.report, dict[str, None]()
+    report, settings, colored = checked.report, dict[str, None](), False
     for split in SPLITS:
         try:
             pairs = find_pairs(config, split)
@@ -78,6 +84,7 @@ def check(
             settings |= dict.fromkeys(getattr(error, "settings", ()))
             continue
         reader = mask_reader(config, pairs)
+        colored = reader.colored
 
         def examine(pair: Pair, reader: MaskReader = reader) -> _Finding:
             return _examine(pair, reader, channels, scale)
@@ -87,14 +94,16 @@ def check(
             findings = _map(pool, _AHEAD * threads, examine, pairs.pairs, split)
             checked.enter(split, pairs, findings)
     report.problems += find_leaks(checked.hashes, checked.pairs, config.group)
-    if checked.unknown and can_ignore(checked.unknown):
+    if checked.unknown and colored:
+        settings |= dict.fromkeys(ignore_colors_setting(checked.unknown, config.ignore_colors))
+    elif checked.unknown and can_ignore(checked.unknown):
         given = config.ignore_index
         before = {given} if isinstance(given, int) else set(given or ())
         settings[ignore_setting(checked.unknown | (before if checked.ignored else set()))] = None
     elif checked.ignored and (found := black_and_white(config, report.labels.names, report.seen)):
         report.problems.append(Problem("masks of 0 and 255", found.what))
         settings |= dict.fromkeys(found.settings)
-    report.settings = tuple(settings)
+    report.settings = tuple(settings | checked.settings)
     return report
 
 
@@ -111,6 +120,8 @@ class _Finding:
     unknown: frozenset[int] = frozenset()
     others: bool = False
     """Whether a mask with unknown values holds ignored ones as well."""
+    settings: tuple[str, ...] = ()
+    """What mends the mask."""
 
 
 @dataclass
@@ -124,6 +135,7 @@ class _Checked:
         pairs: The pairs of each split.
         unknown: Mask values without a meaning.
         ignored: Whether any mask holds ignored pixels.
+        settings: What mends masks, besides what concerns their values.
     """
 
     report: Report
@@ -132,6 +144,7 @@ class _Checked:
     pairs: dict[Split, tuple[Pair, ...]] = field(default_factory=dict)
     unknown: set[int] = field(default_factory=set)
     ignored: bool = False
+    settings: dict[str, None] = field(default_factory=dict)
 
     def enter(self, split: Split, pairs: Pairs, findings: Iterable[tuple[Pair, _Finding]]) -> None:
         """Enter what was found in a split."""
@@ -149,6 +162,7 @@ class _Checked:
             problems += finding.problems
             self.unknown |= finding.unknown
             self.ignored |= finding.others
+            self.settings |= dict.fromkeys(finding.settings)
             if finding.digest is not None:
                 same = self._seen_before(finding.digest, split, pair)
                 problems += same
@@ -207,7 +221,7 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
     problems: list[Problem] = []
     image = mask = None
     unknown: frozenset[int] = frozenset()
-    others = False
+    others, settings = False, tuple[str, ...]()
     try:
         image = read_image(pair.image, channels, scale)
     except InputError as error:
@@ -226,12 +240,22 @@ def _examine(pair: Pair, reader: MaskReader, channels: int, scale: float | None)
             problems.append(_of_file("mask", pair.mask, error, shown))
             if isinstance(error, UnknownValuesError):
                 unknown, others = error.values, error.others
+            elif isinstance(error, DataError):
+                settings = error.settings
     if image is None:
-        return _Finding(tuple(problems), unknown=unknown, others=others)
+        return _Finding(tuple(problems), unknown=unknown, others=others, settings=settings)
     digest = hashlib.blake2b(image.data, digest_size=16).digest()
     looks, size = difference_hash(image), (image.shape[0], image.shape[1])
     if mask is None:
-        return _Finding(tuple(problems), digest, looks, size, unknown=unknown, others=others)
+        return _Finding(
+            tuple(problems),
+            digest,
+            looks,
+            size,
+            unknown=unknown,
+            others=others,
+            settings=settings,
+        )
     fit, counts, evidence = None, count_mask(mask, reader.labels), Evidence(pair.image, pair.mask)
     if mask.shape != size:
         text = size_mismatch(pair.mask, mask.shape, pair.image, size)

@@ -7,10 +7,12 @@ without ``data.``; so what is wrong and what to set are kept apart until one of 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 from topseg.core.errors import InputError
 
 _MANY = 32
+_FEW_COLORS = 8
 
 
 class DataError(InputError):
@@ -44,7 +46,7 @@ class UnknownValuesError(DataError):
     """A mask holds values that are no class.
 
     Attributes:
-        values: Which.
+        values: Which; of colours their codes, red the highest byte.
         place: Where in the file the first one is, in words.
         at: Its (row, column).
         cause: What is wrong, without file and place.
@@ -75,3 +77,18 @@ def ignore_setting(values: frozenset[int] | set[int]) -> str:
     """Return the setting that takes raw mask values for 'no class'."""
     listed = sorted(values)
     return f"ignore_index={listed[0] if len(listed) == 1 else listed}"
+
+
+def ignore_colors_setting(
+    codes: frozenset[int] | set[int], before: Iterable[tuple[int, ...]]
+) -> tuple[str, ...]:
+    """Return the setting that takes colours for 'no class'; none for many, as JPEG leaves them.
+
+    Args:
+        codes: Of the colours, red the highest byte.
+        before: Those that have no class already.
+    """
+    if not codes or len(codes) > _FEW_COLORS:
+        return ()
+    colors = ([code >> 16, code >> 8 & 255, code & 255] for code in sorted(codes))
+    return (f"ignore_colors={[*map(list, before), *colors]}",)

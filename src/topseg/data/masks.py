@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.labels import LabelMap, LabelSet, Mask
-from topseg.data.errors import UnknownValuesError, can_ignore, ignore_setting
+from topseg.data.errors import (
+    DataError,
+    UnknownValuesError,
+    can_ignore,
+    ignore_colors_setting,
+    ignore_setting,
+)
 from topseg.media.images import is_whole, read_array, read_bytes
 from topseg.media.jpeg2000 import is_jpeg2000, read_jpeg2000
 from topseg.media.netpbm import largest_value
@@ -38,6 +44,7 @@ class MaskReader:
     Attributes:
         labels: The classes that the numbers become.
         ignored: Raw values of pixels without a class, as given.
+        colored: Whether files hold colours of the palette instead of indices.
     """
 
     def __init__(
@@ -66,7 +73,8 @@ class MaskReader:
         """
         self.labels = labels
         self._nearest = colors and nearest
-        self._colors = colors
+        self.colored = colors
+        self._ignore_colors = ignore_colors
         given = (ignore_index,) if isinstance(ignore_index, int) else ignore_index or ()
         ignored = [
             labels.ignore_index if value == 255 and labels.num_classes > 255 else value
@@ -125,7 +133,7 @@ class MaskReader:
                     )
                 if tiff.samples.shape[2] == 2 and not tiff.has_alpha:
                     raise InputError(f"{path}: got 2 bands, expected one number per pixel")
-                array = tiff.pixels() if self._colors else tiff.samples
+                array = tiff.pixels() if self.colored else tiff.samples
             elif is_jpeg2000(data):
                 stored = read_jpeg2000(data, str(path))
                 array = stored.samples
@@ -133,7 +141,15 @@ class MaskReader:
                     raise InputError(f"{path}: JPEG2000 changes a mask's values; save masks as PNG")
             else:
                 array = self._by_pillow(data, path)
-        return self._colors_of(array, path) if self._colors else _numbers_of(array, path)
+        if self.colored:
+            return self._colors_of(array, path)
+        try:
+            return _numbers_of(array, path)
+        except InputError as error:
+            if self._in_palette(array):
+                what = f"{path}: got the colours of the classes, expected one number per pixel"
+                raise DataError(what, "masks=color") from None
+            raise error
 
     def _by_pillow(self, data: bytes, path: Path) -> NDArray[Any]:
         """Decode a mask that is no TIFF: (H, W) numbers, or (H, W, C) colours."""
@@ -144,7 +160,7 @@ class MaskReader:
             if data[:2] == b"BM" and data[28] in (2, 4) and file.mode == "L":  # read as bytes
                 raise OSError(f"a grey BMP of {data[28]} bits; save masks as PNG")
             upright = PIL.ImageOps.exif_transpose(file)
-            array = np.asarray(upright.convert("RGB") if self._colors else upright)
+            array = np.asarray(upright.convert("RGB") if self.colored else upright)
         except PIL.UnidentifiedImageError:
             raise InputError(
                 f"{path}: not readable as a mask; damaged, or no image format"
@@ -154,7 +170,7 @@ class MaskReader:
         lossy = file.format in _LOSSY or _is_lossy_webp(data)
         if lossy and not self._nearest:
             raise InputError(f"{path}: {file.format} changes a mask's values; save masks as PNG")
-        return array if self._colors else _as_stored(array, data)
+        return array if self.colored else _as_stored(array, data)
 
     def _colors_of(self, array: NDArray[Any], path: Path) -> NDArray[np.int32]:
         if array.ndim == 2 or array.shape[2] < 3:  # grey is a colour too
@@ -163,9 +179,17 @@ class MaskReader:
             raise InputError(f"{path}: got {array.dtype} colours, expected 8 bits per channel")
         return encode_colors(array)
 
+    def _in_palette(self, array: NDArray[Any]) -> bool:
+        """Return whether most pixels have the colour of a class, and of more than one."""
+        if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype != np.uint8:
+            return False
+        codes, counts = np.unique(encode_colors(array), return_counts=True)
+        known = np.isin(codes, encode_colors(self.labels.colors()))
+        return int(known.sum()) > 1 and int(counts[known].sum()) > array[..., 0].size / 2
+
     def _look_up(self, raw: NDArray[Any]) -> NDArray[np.int32]:
         classes: NDArray[np.int32]
-        if self._colors:
+        if self.colored:
             classes = self._table[raw] - 1
         elif raw.dtype == np.uint8:
             classes = cv2.LUT(raw, self._table[:256])
@@ -190,17 +214,20 @@ class MaskReader:
         row, column = divmod(int(where.argmax()), where.shape[1])
         value = int(raw[row, column])
         place = f"row {row}, column {column} ({int(where.sum())} such pixels)"
-        if self._colors:
+        if self.colored:
             color = decode_colors(np.array([value], np.int32))[0].tolist()
             rest = (
                 "is not in the palette; add its class, list it in data.ignore_colors, or set "
                 "data.nearest_color=true"
             )
+            codes = frozenset(np.unique(raw[where]).tolist())
             return UnknownValuesError(
                 f"{path}: colour {color} at {place} {rest}",
+                *ignore_colors_setting(codes, self._ignore_colors),
                 place=place,
                 at=(row, column),
                 cause=f"colour {color} {rest}",
+                values=codes,
             )
         known = np.flatnonzero(self._table != UNKNOWN)
         values = frozenset(np.unique(raw[where]).tolist())

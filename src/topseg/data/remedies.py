@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from topseg.data.config import DataConfig
 from topseg.data.errors import DataError, ignore_setting
 from topseg.data.layouts import LAYOUTS, find_layout
 from topseg.data.layouts.pairs import Pair
-from topseg.data.masks import MaskReader
+from topseg.data.masks import MaskReader, decode_colors
 
 _SAMPLE: Final = 40
 """About how many masks are read to guess classes from."""
+_MOST_COLORS: Final = 64
 _SPARSE: Final = 4
 """Numbers are names of something else, not of classes in order, where fewer than one of so many is
 used."""
@@ -33,11 +34,9 @@ def without_classes(error: DataError, pairs: Sequence[Pair]) -> DataError:
         pairs: Of a split, some masks of which are read.
     """
     pairs = pairs[:: max(1, len(pairs) // _SAMPLE)]
-    reader = MaskReader(LabelSet(("class",), ((0, 0, 0),)))
-    try:
-        raw = [np.unique(reader.read_raw(pair.mask)) for pair in pairs]
-    except InputError:
-        return error
+    raw = _values_of(pairs)
+    if raw is None:
+        return _with_colors(error, pairs)
     every = {int(value) for part in raw for value in part}
     values = sorted(every - {255})
     if not values or values[-1] > 254:
@@ -54,6 +53,29 @@ def without_classes(error: DataError, pairs: Sequence[Pair]) -> DataError:
         void = (_classes(range(last)), ignore_setting({last}))
         otherwise = (f"if {last} stands for 'no class'", void)
     return DataError(text, _classes(range(last + 1)), otherwise=otherwise)
+
+
+def _values_of(pairs: Sequence[Pair], colors: bool = False) -> list[NDArray[Any]] | None:
+    """Return what each mask holds; None: one of them cannot be read so."""
+    reader = MaskReader(LabelSet(("class",), ((0, 0, 0),)), colors=colors)
+    try:
+        return [np.unique(reader.read_raw(pair.mask)) for pair in pairs]
+    except InputError:
+        return None
+
+
+def _with_colors(error: DataError, pairs: Sequence[Pair]) -> DataError:
+    """Return the error with a class for each colour, where the masks hold few."""
+    raw = _values_of(pairs, colors=True)
+    codes = np.unique(np.concatenate(raw)) if raw else np.empty(0, np.int32)
+    if not 1 < len(codes) <= _MOST_COLORS:
+        return error
+    return DataError(
+        f"{error.what}; the masks hold {len(codes)} colours",
+        _classes(range(len(codes))),
+        f"palette={decode_colors(codes).tolist()}",
+        "masks=color",
+    )
 
 
 def _classes(values: Sequence[int]) -> str:
