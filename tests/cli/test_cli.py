@@ -190,6 +190,25 @@ def test_check_says_that_all_is_well(run: Run, data: Path) -> None:
     assert (code, err) == (0, "")
 
 
+def test_check_writes_a_page_and_json(run: Run, data: Path, tmp_path: Path) -> None:
+    page, plain = tmp_path / "check.html", tmp_path / "check.json"
+    code, out, err = run("check", data, "--html", page, "--json", plain)
+    assert (code, err) == (0, "")
+    assert "settings that suit it, to be added:\n  'train.crop=[64,64]'  # images of 64x64" in out
+    assert out.endswith(f"{page}: written\n")
+    assert "topseg train finetune --out runs/mine data.root=" in page.read_text()
+    found = json.loads(plain.read_text())
+    assert found["suggestions"][0] == "train.crop=[64,64]"
+    mask = next((data / "masks/val").iterdir())
+    mask.write_bytes(b"")
+    code, out, err = run("check", data, "--json", plain)
+    assert (code, err) == (2, "")
+    (problem,) = json.loads(plain.read_text())["problems"]
+    assert problem["severity"] == "error"
+    assert problem["mask"] == str(mask)
+    refused(run("compare", "a", "b", data, "--max-drop", "-1"), "--max-drop", "0 or above")
+
+
 def test_check_reads_images_as_the_recipe_does(run: Run, data: Path, tmp_path: Path) -> None:
     for value, path in enumerate(sorted((data / "images").rglob("*.jpg"))):
         path.unlink()
