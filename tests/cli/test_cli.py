@@ -203,7 +203,7 @@ def test_check_writes_a_page_and_json(run: Run, data: Path, tmp_path: Path) -> N
     mask.write_bytes(b"")
     code, out, err = run("check", data, "--json", plain)
     assert (code, err) == (2, "")
-    (problem,) = json.loads(plain.read_text())["problems"]
+    (problem,) = (p for p in json.loads(plain.read_text())["problems"] if p["kind"] == "mask")
     assert problem["severity"] == "error"
     assert problem["mask"] == str(mask)
     refused(run("compare", "a", "b", data, "--max-drop", "-1"), "--max-drop", "0 or above")
