@@ -87,6 +87,7 @@ class Browser:
         )
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = Chrome(options=options, service=Service(str(DRIVER)))
+        self.driver.set_script_timeout(300)  # seconds
         self.downloads = downloads
 
     def close(self) -> None:
@@ -160,7 +161,7 @@ class Browser:
         end = time.monotonic() + 20
         while time.monotonic() < end:
             new = [p for p in set(self.downloads.iterdir()) - before if p.suffix == ".png"]
-            if new:
+            if new and new[0].stat().st_size:  # the name is there before the content
                 with Image.open(new[0]) as file:
                     return np.asarray(file)
             time.sleep(0.05)
