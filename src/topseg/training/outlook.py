@@ -29,7 +29,8 @@ def describe_run(
         world: The processes.
     """
     parameters = sum(p.numel() for p in state.model.parameters()) / 1e6
-    start = f" from {recipe.model.weights}" if recipe.model.weights else ""
+    weights = recipe.model.weights or recipe.model.backbone_weights
+    start = f" from {weights}" if weights else ""
     processes = f"{world.size} x " if world.size > 1 else ""
     return (
         f"{recipe.model.name}, {parameters:.2f} M parameters{start}, on {processes}"
