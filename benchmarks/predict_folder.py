@@ -1,6 +1,6 @@
 """How well a folder of images uses two cores, and whether memory stays flat.
 
-    python benchmarks/predict_folder.py [--images 200] [--runtimes onnx openvino] [--passes 4]
+    python benchmarks/predict_folder.py [--images 200] [--runtimes native onnx ...] [--passes 4]
 
 What two cores allow is two over the CPU seconds of an image, measured with one worker on one
 thread in the same run. One worker and two take turns, and the fastest pass of each counts: what
@@ -56,7 +56,7 @@ def draw_photos(folder: Path, count: int) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--runtimes", nargs="+", default=["onnx", "openvino"])
+    parser.add_argument("--runtimes", nargs="+", default=["native", "onnx", "openvino"])
     parser.add_argument("--passes", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
