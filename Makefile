@@ -46,6 +46,11 @@ lint: install
 	find native examples tests -name '*.[ch]pp' -o -name '*.h' 2>/dev/null \
 	    | xargs $(BIN)/clang-format --dry-run --Werror --fallback-style=none
 
+# Some minutes; a test runs it on two files (needs clang-tidy 14).
+tidy:
+	find native/src native/tools -name '*.cpp' | xargs -n 1 -P 2 sh -c \
+	    'clang-tidy --quiet "$$0" -- -std=c++17 -Inative -Inative/include -Inative/tools'
+
 bench: install
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 

@@ -356,7 +356,8 @@ def report(
         lines.append(f"| {path} | {count} | {limit.flops / 1e9:.1f} | {rates} |")
     lines += [
         "",
-        "Multiply-adds from registers, and GB/s by the number of bytes read again and again.",
+        "Multiply-adds from registers, and GB/s by the number of bytes read again and again."
+        + _equals(limits, threads[0]),
         "",
         "| network | size | threads | engine | min / median, ms | to native | to the FMA floor |",
         "|---|---|---|---|---|---|---|",
@@ -377,6 +378,17 @@ def report(
             "![Roofline](engine.svg)",
         ]
     return "\n".join(lines)
+
+
+def _equals(limits: Mapping[tuple[str, int], Limits], threads: int) -> str:
+    """What to know of a processor whose wider vectors take as much longer."""
+    wide, narrow = (limits.get((path, threads)) for path in ("avx512", "avx2"))
+    if wide is None or narrow is None or wide.flops > 1.1 * narrow.flops:
+        return ""
+    return (
+        " AVX-512 multiplies\nno faster than AVX2 here: what is asked of a machine with AVX2 alone "
+        "is what can be asked of this one."
+    )
 
 
 def _kib(size: int) -> str:
