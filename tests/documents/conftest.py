@@ -1,10 +1,11 @@
-"""The folder that the documents speak of."""
+"""The folder that the documents speak of, and the site that is made of them."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from topseg.synthetic.scenes import LABELS, draw_scene, write_scenes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from clips import write_clip
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +62,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.chdir(before)
     return folder
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The documentation site, built by what `make docs` runs."""
+    for package in ("zensical", "mkdocstrings"):
+        pytest.importorskip(package, reason="the extra docs is not installed")
+    for command in (["docs/site"], ["-m", "zensical", "build", "--clean", "--strict"]):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return ROOT / "build/site"
