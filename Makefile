@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NATIVE := setup.py $(wildcard native/*.cpp native/src/*.cpp native/topseg/*.hpp native/topseg/*/*.hpp)
 
-.PHONY: install demo test coverage wasm page docs lint bench clean
+.PHONY: install demo test coverage wasm page docs lint tidy bench clean
 
 install: .venv/installed
 
