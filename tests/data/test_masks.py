@@ -329,3 +329,12 @@ def test_lossy_compression_in_a_tiff(
     tifffile.imwrite(path, values, compressionargs=rounded, **options)
     with pytest.raises(InputError, match="changes a mask's values"):
         read(path)
+
+
+def test_a_tiff_without_pixels_is_no_mask(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((1, 8), np.uint8))
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages.first.tags["ImageWidth"].overwrite(0)
+    with pytest.raises(InputError, match=r"a\.tif: got no pixels, expected a mask"):
+        MaskReader(LabelSet(("a", "b"), default_palette(2)))(path)

@@ -44,6 +44,7 @@ from topseg.data.masks import MaskReader
 from topseg.interop.weights import read_weights
 from topseg.media.images import read_image, read_size
 from topseg.recipe import read_data, read_recipe
+from topseg.synthetic.scenes import LABELS
 
 LIMIT_SECONDS = 5.0
 LIMIT_MIB = 700  # more than at the start
@@ -308,8 +309,7 @@ def surfaces() -> list[Surface]:
         "d/masks/train/a.png": masks["a.png"],
         "d/classes.txt": b"road\nsky\n",
     }
-    reader = MaskReader.__new__(MaskReader)
-    reader._colors = False
+    read_mask = MaskReader(LABELS)
 
     def look(folder: Path, changed: Path) -> None:
         read_size(changed)
@@ -374,7 +374,7 @@ def surfaces() -> list[Surface]:
             "masks",
             masks,
             dict.fromkeys(masks, bytes_only),
-            lambda folder, changed: reader.read_raw(changed),
+            lambda folder, changed: read_mask(changed),
         ),
         Surface("data sets in a ZIP", {"d.zip": packed(archive)}, {"d.zip": bytes_only}, zipped),
     ]

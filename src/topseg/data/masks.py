@@ -141,6 +141,8 @@ class MaskReader:
                     raise InputError(f"{path}: JPEG2000 changes a mask's values; save masks as PNG")
             else:
                 array = self._by_pillow(data, path)
+        if not array.size:
+            raise InputError(f"{path}: got no pixels, expected a mask")
         if self.colored:
             return self._colors_of(array, path)
         try:
