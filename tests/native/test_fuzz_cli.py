@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from fuzz_cli import fuzz
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "native"))
 from builds import make
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+from fuzz_cli import fuzz
 
 
 def test_mutated_images_and_bundles_do_no_harm() -> None:
