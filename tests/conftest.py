@@ -22,6 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(absent)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let several processes share the work by modules, and one alone have the folders of builds."""
     if config.pluginmanager.hasplugin("xdist"):
