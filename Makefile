@@ -18,7 +18,8 @@ demo: install
 	$(BIN)/topseg demo
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest tests/native  # one process alone: they share the folders of builds
+	$(BIN)/python -m pytest --ignore tests/native --numprocesses 2 --dist loadfile
 
 # The same, with what the tests reach; below the floor of pyproject.toml it fails.
 coverage: install

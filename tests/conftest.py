@@ -22,15 +22,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(absent)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in a hook of the same name
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let several processes share the work by modules, and one alone have the folders of builds."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            group = "native" if "native" in item.path.parts else item.path.as_posix()
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 class FakeRuntime:
     """Maps each 8x8 block to logits, a function of its mean colour.
 
