@@ -134,7 +134,8 @@ int predict(const Arguments& arguments) {
             ++failed;
         }
     }
-    std::printf("%zu masks in %s\n", jobs.size() - failed, out.string().c_str());
+    const std::size_t written = jobs.size() - failed;
+    std::printf("%zu mask%s in %s\n", written, written == 1 ? "" : "s", out.string().c_str());
     return failed ? 3 : 0;
 }
 

@@ -549,3 +549,20 @@ def test_export_checks_packages_before_it_looks_for_the_model(
             f"{pip_install('topseg[openvino]')}",
         ],
     )
+
+
+def test_without_a_val_split_the_training_split_may_be_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        cv2.imwrite(str(tmp_path / kind / "a.png"), np.zeros((64, 64), np.uint8))
+    (tmp_path / "classes.txt").write_text("road\n")
+    words = ["show", str(tmp_path), "--out", str(tmp_path / "sheet.jpg")]
+    assert main(words) == 2
+    offered = capsys.readouterr().err.splitlines()[-1].partition("or, for all of them: topseg ")[2]
+    assert main(shlex.split(offered)) == 0
+    assert main([*words, "stratify=true"]) == 2  # another fault, which another split mends not
+    told = capsys.readouterr().err
+    assert "val=0.2" in told
+    assert "--split" not in told

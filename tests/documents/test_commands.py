@@ -16,16 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import PAGES
 
 from topseg.cli.app import app
-
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "README_zh.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
 
 NOT_RUN = {
     r"\btopseg (train (topformer_|finetune|quick)|demo)": "a training of minutes to hours",

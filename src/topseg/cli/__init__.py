@@ -20,7 +20,7 @@ from topseg.cli.app import Flag, app
 from topseg.core.errors import InputError, UnreadableError
 from topseg.core.installing import pip_install
 from topseg.core.terminal import warn
-from topseg.data.errors import DataError
+from topseg.data.errors import DataError, NoValError
 
 # Importing the commands registers them.
 __all__ = ["data", "evaluate", "main", "models", "predict", "serve", "train"]
@@ -107,7 +107,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
 
         typed = ("topseg", *words)
         text = mended(error, typed, _PREFIXES[words[0]])
-        if words[0] in _MEASURING and error.settings == ("val=0.2",):
+        if words[0] in _MEASURING and isinstance(error, NoValError):
             text += f"\nor, for all of them: {shlex.join((*typed, '--split', 'train'))}"
         return _fail(text, 2)
     if isinstance(error, UnreadableError):

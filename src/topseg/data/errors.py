@@ -38,6 +38,10 @@ class DataError(InputError):
         return type(self), (self.what, *self.settings)
 
 
+class NoValError(DataError):
+    """A data set has no validation split; a share of the training split may become one."""
+
+
 def _words(settings: tuple[str, ...]) -> str:
     return shlex.join(f"data.{setting}" for setting in settings)
 

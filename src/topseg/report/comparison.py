@@ -68,26 +68,19 @@ def _page(
         f"<p>{escape(found.verdict())}, on {len(found.images)} images.</p>",
         definitions("figures", _figures(found)),
     ]
-    yield from document(title, header, _sections(found, a, b, dataset, names, pictures))
 
+    def main() -> Iterator[str]:
+        yield from _models(found, names)
+        yield from _classes(found)
+        yield "<section><h2>Where they disagree most</h2>"
+        yield "<p>In the last picture <b class=better>blue</b>: B alone is right; "
+        yield "<b class=worse>orange</b>: A alone; red: both are wrong and differ.</p>"
+        yield legend(found.labels, range(found.labels.num_classes))
+        for index in np.argsort(-found.disagreement, kind="stable")[:pictures].tolist():
+            yield _figure(found, index, a, b, dataset)
+        yield "</section>"
 
-def _sections(
-    found: PairedScores,
-    a: Predictor,
-    b: Predictor,
-    dataset: Samples,
-    names: tuple[str, str],
-    pictures: int,
-) -> Iterator[str]:
-    yield from _models(found, names)
-    yield from _classes(found)
-    yield "<section><h2>Where they disagree most</h2>"
-    yield "<p>In the last picture <b class=better>blue</b>: B alone is right; "
-    yield "<b class=worse>orange</b>: A alone; red: both are wrong and differ.</p>"
-    yield legend(found.labels, range(found.labels.num_classes))
-    for index in np.argsort(-found.disagreement, kind="stable")[:pictures].tolist():
-        yield _figure(found, index, a, b, dataset)
-    yield "</section>"
+    yield from document(title, header, main())
 
 
 def _figures(found: PairedScores) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from topseg.core.errors import InputError
 from topseg.core.storage import is_dir, subfolders
-from topseg.data.errors import DataError
+from topseg.data.errors import DataError, NoValError
 from topseg.data.layouts.guess import guess_names
 from topseg.data.layouts.layout import Layout, Names, Split
 from topseg.data.layouts.pairs import SUFFIXES, Pairs, join, pair_folders, read_list
@@ -127,12 +127,12 @@ class Folder:
                 f"val/images ...); is data.root right?{self._found(root)}"
             )
         if split != "train" or self._folders(root, "val") is not None:
-            raise DataError(
+            what = (
                 f"{root}: no {split} split; make images/{split} and masks/{split}, or list its "
                 f"images one per line in a file {split}.txt and name that, or take a share of the "
-                f"training images{self._found(root)}",
-                *(["val=0.2"] if split == "val" else []),
+                f"training images{self._found(root)}"
             )
+            raise NoValError(what, "val=0.2") if split == "val" else DataError(what)
         return self._pair(self._images(root), self._masks(root), root)
 
     def _listed(self, root: Path, path: Path) -> Pairs:
