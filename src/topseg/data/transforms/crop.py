@@ -14,7 +14,7 @@ from topseg.core.config import STRICT
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.labels import Mask
-from topseg.core.ranges import Byte, Natural, Share
+from topseg.core.ranges import Byte, Natural, Probability, Share
 from topseg.data.sample import Sample
 from topseg.data.transforms.transform import Rng, Transform
 
@@ -35,12 +35,19 @@ class PadCrop:
     category_max_ratio: Share = 1.0
     """Draw again (up to ten times in all) while one class covers this share of the window's
     labelled pixels or more; 1: never."""
+    class_balance: Probability = 0.0
+    """How often the window is laid around a pixel of a class that is drawn evenly from the image's
+    classes, so that rare ones are seen more; 0: never."""
 
     def draw(self, sample: Sample, rng: Rng) -> tuple[int, int]:
         """Draw the window's top left corner."""
         height, width = self._size()
         rows = max(sample.mask.shape[0] - height, 0)
         columns = max(sample.mask.shape[1] - width, 0)
+        if self.class_balance and rng.random() < self.class_balance:
+            y, x = _pixel_of_a_class(sample.mask, rng)
+            top, left = y - int(rng.integers(height)), x - int(rng.integers(width))
+            return min(max(top, 0), rows), min(max(left, 0), columns)
         for _ in range(10):
             top, left = int(rng.integers(rows + 1)), int(rng.integers(columns + 1))
             window = sample.mask[top : top + height, left : left + width]
@@ -91,6 +98,18 @@ def _padded(array: NDArray[Any], size: Size, fill: int | tuple[int, ...]) -> NDA
     padded[h:] = fill
     padded[:h, w:] = fill
     return padded
+
+
+def _pixel_of_a_class(mask: Mask, rng: Rng) -> tuple[int, int]:
+    """Draw one of the classes that are there, and one of its pixels (any where there is none)."""
+    counts = np.bincount(mask.ravel(), minlength=int(np.iinfo(mask.dtype).max) + 1)
+    classes = counts[:-1].nonzero()[0]
+    if not classes.size:
+        return int(rng.integers(mask.shape[0])), int(rng.integers(mask.shape[1]))
+    drawn = int(rng.choice(classes))
+    place = np.flatnonzero(mask == drawn)[int(rng.integers(counts[drawn]))]
+    row, column = divmod(int(place), mask.shape[1])
+    return row, column
 
 
 def _largest_share(mask: Mask) -> float:
