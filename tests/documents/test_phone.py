@@ -1,4 +1,4 @@
-"""The site in headless Chromium as on a phone: no page is wider, and no other address is asked."""
+"""The site in headless Chromium: a phone's width is enough, nothing is asked elsewhere, search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import NAMED
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "page"))
 from browser import CHROMIUM, DRIVER, Browser, static
@@ -23,6 +24,12 @@ return [...document.querySelectorAll(".md-content table")].filter((table) => {
 }).map((table) => table.rows[0].textContent.trim());
 """
 """Tables that are wider than the page, by their heads."""
+
+FOUND = """
+const root = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).find((one) => one);
+return [...root.querySelectorAll("a")].map((one) => new URL(one.href).pathname.slice(1));
+"""
+"""Pages that the open search shows."""
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +51,14 @@ def test_every_page_fits(site: Path, browser: Browser) -> None:
             asked = script("return performance.getEntriesByType('resource').map((one) => one.name)")
             assert all(one.startswith((address, "data:")) for one in asked), (page, asked)
     assert not {page: tables for page, tables in wide.items() if tables}
+
+
+def test_search_finds_what_is_typed(site: Path, browser: Browser) -> None:
+    browser.device(1280, 900)
+    with static(site) as address:
+        for words, page in NAMED.items():
+            browser.driver.get(address + "index.html")
+            browser.until("document.querySelector('.md-search__button')").click()
+            browser.until("[...document.querySelectorAll('*')].some((one) => one.shadowRoot)")
+            browser.driver.switch_to.active_element.send_keys(words)
+            browser.until(f"(() => {{{FOUND}}})().includes('{page}')")

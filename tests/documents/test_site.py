@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pages import NAMED
 
 ROOT = Path(__file__).parents[2]
 LOADED = re.compile(
@@ -14,20 +15,6 @@ LOADED = re.compile(
     r"[^>]*?\b(?:src|href)=\"?(?:https?:)?//[^\">\s]+"
 )
 """What a browser fetches unasked from another address."""
-
-NAMED = {
-    "train.early_stop": "reference/recipe.html",
-    "upsample_argmax": "reference/python.html",
-    "topseg_mask8": "reference/c.html",
-    "topseg average": "reference/commands.html",
-    "torchrun": "scaling.html",
-    "Slurm": "scaling.html",
-    "NCNN": "devices.html",
-    "GeoTIFF": "huge.html",
-    "Label Studio": "convert.html",
-    "boundary IoU": "compare.html",
-}
-"""Ten things that people look for -> a page that has to be found."""
 
 
 def test_every_page_is_built(site: Path) -> None:
