@@ -101,6 +101,28 @@ def test_crop_of_the_exact_size_changes_nothing(sample: Sample, rng: np.random.G
     assert PadCrop(size=(42, 60))(sample, rng) is sample
 
 
+def test_class_balance_lays_windows_around_rare_classes(rng: np.random.Generator) -> None:
+    mask = np.zeros((200, 300), np.uint8)
+    mask[50, 250] = 1  # one pixel of 60,000
+    mask[0] = 255
+    sample = Sample(np.zeros((200, 300, 3), np.uint8), mask, "one")
+
+    def share(balance: float) -> float:
+        crop = PadCrop(size=(20, 30), class_balance=balance)
+        return float(np.mean([(crop(sample, rng).mask == 1).any() for _ in range(400)]))
+
+    assert share(0) < 0.05
+    assert 0.4 < share(1) < 0.6  # two classes are there; the ignored value is none
+    assert 0.15 < share(0.5) < 0.35
+
+
+def test_class_balance_of_masks_that_are_small_or_have_no_class(rng: np.random.Generator) -> None:
+    crop = PadCrop(size=(20, 30), class_balance=1)
+    for size, value in (((10, 10), 0), ((40, 10), 0), ((40, 50), 255)):
+        sample = Sample(np.zeros((*size, 3), np.uint8), np.full(size, value, np.uint8), "one")
+        assert crop(sample, rng).mask.shape == (20, 30)
+
+
 def test_category_max_ratio_looks_for_variety(rng: np.random.Generator) -> None:
     mask = np.zeros((100, 100), np.uint8)
     mask[:50, :50] = 255  # ignored pixels do not count
