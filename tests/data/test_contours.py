@@ -159,3 +159,16 @@ def test_camvid_is_found_good_and_every_shift_of_it() -> None:
             found = fit_contours(sample.image, moved(sample.mask, *way), 255)
             assert found is not None
             assert found.is_shifted == (way != (0, 0))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+def test_images_of_any_channels_are_compared(channels: int) -> None:
+    scene = SCENES[0]
+    image, mask = (
+        np.atleast_3d(cv2.resize(one, (1024, 768), interpolation=cv2.INTER_NEAREST))
+        for one in (scene.image, scene.mask)
+    )
+    wide = np.concatenate([image, image], axis=2)[..., :channels]
+    fit = fit_contours(wide, mask[..., 0], 255)
+    assert fit is not None
+    assert fit.here > 4

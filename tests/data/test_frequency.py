@@ -41,8 +41,9 @@ def test_remembers_until_a_mask_changes(config: DataConfig, tmp_path: Path) -> N
     (file,) = (tmp_path / "cache" / "frequencies").iterdir()
     file.write_text(file.read_text().replace("16", "17"))
     assert count_pixels(config).pixels == (17, 4, 0)
-    file.write_text("{")
-    assert count_pixels(config) == FREQUENCY
+    for broken in ("{", "{}", "[]"):
+        file.write_text(broken)
+        assert count_pixels(config) == FREQUENCY
     Image.fromarray(np.ones((4, 4), np.uint8)).save(tmp_path / "masks/train/b.png")
     assert count_pixels(config).pixels == (8, 20, 0)
 
@@ -70,3 +71,10 @@ def test_describes_them(config: DataConfig) -> None:
     text = describe_weights(config)
     assert "square      20.00%             1.700" in text
     assert "loss: [{name: cross_entropy, class_weights: [0.708, 1.7, 1]}]  # median_freq" in text
+
+
+def test_counts_again_for_other_classes_in_a_file(config: DataConfig, tmp_path: Path) -> None:
+    named = DataConfig(root=config.root)
+    for names in ("ground\nsquare\n", "ground\nsquare\ntriangle\n"):
+        (tmp_path / "classes.txt").write_text(names)
+        assert len(count_pixels(named).pixels) == len(names.split())

@@ -128,3 +128,8 @@ def test_check_tells_of_a_group_in_both_splits(tree: Any) -> None:
     assert texts == ["images/val/s2_b.png (val): of one group with images/train/s2_a.png (train)"]
     bad = DataConfig(root=str(tree.root), classes=("x",), group="z")
     assert [p.kind for p in check(bad).errors] == ["group"]
+
+
+def test_one_image_that_is_listed_twice_cannot_be_divided() -> None:
+    with pytest.raises(InputError, match="fewer than two images to divide"):
+        hold_out(pairs_of("a.png", "a.png"), 0.5)

@@ -63,6 +63,17 @@ def test_a_folder_split_by_lists(tree: Any) -> None:
         found(tree, "folder", "val", val="val.txt")
 
 
+def test_a_list_names_images_whose_names_have_spaces(tree: Any) -> None:
+    tree.image("images/a b.png", "images/c.png")
+    tree.mask("masks/a b.png", "masks/c.png")
+    tree.text("val.txt", "a b.png", "images/a b", "c.png masks/c.png")
+    pairs = [("images/a b.png", "masks/a b.png")] * 2 + [("images/c.png", "masks/c.png")]
+    assert found(tree, "folder", "val", val="val.txt") == pairs
+    tree.text("val.txt", "a d.png")
+    with pytest.raises(InputError, match=r"line 1: no image 'a d.png' in "):
+        found(tree, "folder", "val", val="val.txt")
+
+
 def test_folder_mistakes(tree: Any) -> None:
     with pytest.raises(InputError, match=r"expected images/ and masks/ here .*data.root"):
         found(tree, "folder")

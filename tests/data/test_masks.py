@@ -80,10 +80,14 @@ def test_16_bit_values(tree: Any) -> None:
         MaskReader(many)(tree.array("c.png", np.uint16([[300]])))
 
 
-def test_negative_values(tree: Any) -> None:
-    path = tree.array("a.tif", np.array([[0, -1]], np.int32))
-    with pytest.raises(InputError, match="value -1 at row 0, column 1"):
-        MaskReader(ABC)(path)
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32])
+def test_negative_values(kind: type, tree: Any) -> None:
+    values = np.array([[0, -1]], kind)
+    tifffile.imwrite(tree.root / "a.tif", values)
+    np.save(tree.root / "a.npy", values)
+    for name in ("a.tif", "a.npy"):
+        with pytest.raises(InputError, match="value -1 at row 0, column 1"):
+            MaskReader(ABC)(tree.root / name)
 
 
 def test_colors(tree: Any) -> None:

@@ -28,7 +28,7 @@ def save(path: Path, value: int) -> None:
     PIL.Image.fromarray(np.full((2, 2), value, np.uint8)).save(path)
 
 
-def read(root: Path, classes: tuple[str, ...] = ("a", "b"), **more: object) -> int:
+def read(root: Path, classes: tuple[str, ...] | None = ("a", "b"), **more: object) -> int:
     config = DataConfig(root=str(root), classes=classes)
     splits = open_dataset(config, "train"), open_dataset(config, "val")
     return read_masks_first(config, *splits, **more)  # type: ignore[arg-type]
@@ -56,3 +56,11 @@ def test_black_and_white_masks(root: Path) -> None:
         save(path, 255 if int(path.stem) % 2 else 0)
     with pytest.raises(InputError, match=r"0 and 255 only.*set 'data.label_map=\{0: 0, 255: 1\}'"):
         read(root)
+
+
+def test_fewer_classes_in_a_file_are_noticed(root: Path) -> None:
+    (root / "classes.txt").write_text("a\nb\n")
+    assert read(root, None) == 203
+    (root / "classes.txt").write_text("a\n")
+    with pytest.raises(InputError, match=r"value 1 at row 0, column 0"):
+        read(root, None)

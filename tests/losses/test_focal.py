@@ -62,3 +62,13 @@ def test_nothing_labelled_gives_zero(logits: Tensor, masks: Tensor, K: int) -> N
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == 0
     assert not gradient.any()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_a_pixel_that_is_wholly_sure_has_no_gradient(gamma: float, K: int) -> None:
+    logits = torch.zeros(1, K, 1, 1)
+    logits[0, 0] = 200
+    logits.requires_grad_()
+    Focal(gamma=gamma).sum(logits, torch.zeros(1, 8, 8, dtype=torch.uint8), IGNORE).backward()
+    assert logits.grad is not None
+    assert not logits.grad.any()

@@ -72,3 +72,12 @@ def test_class_weights_make_a_weighted_mean(logits: Tensor, masks: Tensor, K: in
 def test_nothing_labelled_gives_zero(fraction: float | None, logits: Tensor, K: int) -> None:
     masks = torch.full((3, 31, 45), IGNORE, dtype=torch.uint8)
     check(Ohem(fraction=fraction), logits, masks, logits.sum() * 0)
+
+
+@pytest.mark.parametrize("term", [Ohem(min_kept=1), Ohem(fraction=0.1)])
+def test_a_loss_that_is_not_a_number_is_not_left_out(
+    term: Ohem, logits: Tensor, masks: Tensor, K: int
+) -> None:
+    """Else a network that gives nothing but nan would have the loss 0."""
+    broken = torch.full_like(logits, torch.nan)
+    assert total_loss([term], broken, masks, IGNORE, count_all([term], masks, IGNORE)).isnan()

@@ -1,5 +1,6 @@
 """Rasters: bands, values and georeference, checked with rasterio itself."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -365,3 +366,10 @@ def test_names_that_are_no_utf8(tmp_path: Path, photo: NDArray[np.uint8], labels
     with rasterio.open(tmp_path / "m.tif") as file:
         assert np.array_equal(file.read(1), mask)
         assert file.crs == "EPSG:32633"
+
+
+def test_a_vrt_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.vrt").touch()
+    os.truncate(tmp_path / "a.vrt", 2**30)
+    with pytest.raises(InputError, match="longer than 64 MiB"), open_raster(tmp_path / "a.vrt", 3):
+        pass

@@ -55,7 +55,7 @@ def test_workers_may_be_spawned(make_recipe: MakeRecipe) -> None:
     before = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        with contextlib.closing(load_batches(ours, start=5, pin=False)) as stream:
+        with contextlib.closing(load_batches(ours, range(5, 6), pin=False)) as stream:
             assert equal(next(stream), ours[5])
     finally:
         multiprocessing.set_start_method(before, force=True)
@@ -63,7 +63,7 @@ def test_workers_may_be_spawned(make_recipe: MakeRecipe) -> None:
 
 def test_workers_keep_the_order(make_recipe: MakeRecipe) -> None:
     ours = batches(make_recipe(train={"workers": 2}))
-    for step, batch in enumerate(load_batches(ours, start=3, pin=False), start=3):
+    for step, batch in enumerate(load_batches(ours, range(3, 6), pin=False), start=3):
         assert equal(batch, ours[step])
     assert step == 5
 
@@ -96,7 +96,7 @@ def test_a_signal_ends_the_wait_for_a_read_that_hangs(
     recipe = make_recipe(train={"workers": 2})
     stuck = StepBatches(cast(Dataset, Stuck()), recipe, World(0, 1, CPU))
     before = set(multiprocessing.active_children())
-    stream = load_batches(stuck, 0, pin=False, stopping=lambda: True)
+    stream = load_batches(stuck, range(6), pin=False, stopping=lambda: True)
     with pytest.raises(StoppedError, match="stopped while waiting for images"):
         next(stream)
     assert set(multiprocessing.active_children()) == before
@@ -111,7 +111,7 @@ def test_a_worker_that_dies_is_told(make_recipe: MakeRecipe) -> None:
     recipe = make_recipe(train={"workers": 1})
     dying = StepBatches(cast(Dataset, Dying()), recipe, World(0, 1, CPU))
     with pytest.raises(InputError, match=r"DataLoader worker.*--shm-size.*lower train.workers"):
-        next(load_batches(dying, 0, pin=False))
+        next(load_batches(dying, range(6), pin=False))
 
 
 def test_shared_memory_that_is_full_is_told(
@@ -122,4 +122,4 @@ def test_shared_memory_that_is_full_is_told(
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)  # the workers are forked with it
     with pytest.raises(InputError, match=r"unable to allocate shared memory.*--shm-size"):
-        next(load_batches(batches(make_recipe(train={"workers": 1})), 0, pin=False))
+        next(load_batches(batches(make_recipe(train={"workers": 1})), range(6), pin=False))

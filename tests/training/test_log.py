@@ -43,6 +43,7 @@ def test_is_cut_back(tmp_path: Path) -> None:
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')  # where a kill tore a line
     with open_log(tmp_path, size) as log:
+        assert log.flush() == size  # what a checkpoint notes before anything is logged
         log.step(2, VALUES)
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]

@@ -72,6 +72,12 @@ def test_bench_data(workers: int, make_recipe: MakeRecipe) -> None:
     assert ("train.workers is 0" in sentence) == (workers == 0)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bench_data_of_a_recipe_of_one_step(workers: int, make_recipe: MakeRecipe) -> None:
+    text = bench_data(make_recipe(train={"workers": workers, "steps": 1}), "cpu", seconds=0.05)
+    assert "inf" not in text
+
+
 def test_says_what_waits_for_what() -> None:
     assert trial._bottleneck(50, 2, 20).startswith("the step: it takes 20.0 images/s and 2 workers")
     loader = trial._bottleneck(50, 2, 220)

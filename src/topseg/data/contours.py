@@ -67,7 +67,7 @@ def fit_contours(image: Image, mask: Mask, ignore_index: int) -> Fit | None:
     """Compare a mask's contours with its image's edges.
 
     Args:
-        image: (H, W, C); of more than two channels the first three are taken.
+        image: (H, W, C); the first three channels are compared, or the first of one or two.
         mask: (H, W) class indices.
         ignore_index: Stands for pixels without a class, whose border is no contour.
 
@@ -79,6 +79,7 @@ def fit_contours(image: Image, mask: Mask, ignore_index: int) -> Fit | None:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if min(size) < 4 * _REACH:
         return None
+    image = np.ascontiguousarray(image[..., : 3 if image.shape[2] >= 3 else 1])
     if scale < 1:
         image = np.atleast_3d(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT))
@@ -150,13 +151,8 @@ def _contour(mask: Mask, ignore_index: int) -> NDArray[np.bool_]:
 
 
 def _edges(image: Image) -> NDArray[np.float32]:
-    """Return how strong the edges are, against their neighbourhood: (H, W), of any scale."""
-    colors = image.shape[2] >= 3
-    grey = (
-        cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)
-        if colors
-        else (np.ascontiguousarray(image[..., 0]))
-    )
+    """Return how strong the edges of (H, W, 1 or 3) are against their neighbourhood: (H, W)."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else image[..., 0]
     smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
     strength = np.log1p(np.abs(across) + np.abs(down))

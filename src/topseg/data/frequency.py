@@ -1,14 +1,11 @@
 """Frequency: how often each class occurs in a data set, and class weights by published rules.
 
-Counting reads every training mask, so the counts are kept in the cache folder, under a name made of
-all that they depend on: files, their sizes and times, and the data section.
+Counting reads every training mask, so the counts are kept in the cache folder.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,12 +14,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
-from topseg.core.storage import stamp
+from topseg.data.cache import cache_file
 from topseg.data.config import DataConfig
-from topseg.data.dataset import Dataset, open_dataset
+from topseg.data.dataset import open_dataset
+from topseg.data.layouts.pairs import Pair
 
 Rule = Literal["median_frequency", "sqrt_median_frequency", "inverse_log"]
 RULES: tuple[str, ...] = get_args(Rule)
@@ -47,22 +44,19 @@ def count_pixels(config: DataConfig) -> Frequency:
     Raises:
         InputError: A mask cannot be used.
     """
-    from topseg.bundle.downloads import cache_folder  # brings the whole HTTP client with it
-
     dataset = open_dataset(config, "train")
-    path = cache_folder() / "frequencies" / f"{_fingerprint(config, dataset)}.json"
-    with contextlib.suppress(InputError, TypeError):  # no count yet, or none that can be read
+    labels = dataset.labels
+    path = cache_file("frequencies", config, labels, (pair.mask for pair in dataset.pairs))
+    with contextlib.suppress(InputError, KeyError, TypeError):  # no count yet, or none to be read
         kept = read_json(path)
         return Frequency(tuple(kept["pixels"]), tuple(kept["around"]))
-    labels = dataset.labels
     pixels, around = np.zeros((2, labels.num_classes), np.int64)
 
-    def count(index: int) -> NDArray[np.int64]:
-        mask = dataset.read_mask(dataset.paths(index)[1])
-        return np.bincount(mask.ravel(), minlength=labels.ignore_index + 1)
+    def count(pair: Pair) -> NDArray[np.int64]:
+        return np.bincount(dataset.read_mask(pair.mask).ravel(), minlength=labels.ignore_index + 1)
 
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(count, range(len(dataset))):
+        for found in pool.map(count, dataset.pairs):
             own = found[: labels.num_classes]
             pixels += own
             around += np.where(own > 0, own.sum(), 0)
@@ -128,8 +122,3 @@ def _term(weights: str) -> str:
 
 def _numbers(weights: Sequence[float]) -> str:
     return f"[{', '.join(f'{weight:.3g}' for weight in weights)}]"
-
-
-def _fingerprint(config: DataConfig, dataset: Dataset) -> str:
-    files = [stamp(dataset.paths(index)[1]) for index in range(len(dataset))]
-    return hashlib.sha256(json.dumps([to_tree(config), files]).encode()).hexdigest()

@@ -42,9 +42,9 @@ def hold_out(
         What stays, and what is held out; each has one pair at least.
 
     Raises:
-        InputError: There are fewer than two pairs or groups, or a name without the pattern.
+        InputError: There are fewer than two images or groups, or a name without the pattern.
     """
-    if len(pairs.pairs) < 2:
+    if len({pair.name for pair in pairs.pairs}) < 2:
         raise InputError(f"data.val: got {share}, but there are fewer than two images to divide")
     groups = _group(pairs, group)
     if presence is None:

@@ -198,7 +198,8 @@ class MaskReader:
         else:
             last = len(self._table) - 1  # stands for every value that is not in the table
             known = (raw >= 0) & (raw < last)
-            classes = self._table[np.where(known, raw, last).astype(np.int64)]
+            # As int64 first: in a narrow type such as int8 the last place would wrap around.
+            classes = self._table[np.where(known, raw.astype(np.int64), last)]
         return classes
 
     def _by_distance(self, raw: NDArray[Any], classes: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -7,8 +7,6 @@ What was read before and has not changed since is not read again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
-from topseg.core.storage import stamp
+from topseg.data.cache import cache_file
 from topseg.data.config import DataConfig
 from topseg.data.dataset import Dataset
 from topseg.data.remedies import black_and_white
@@ -51,16 +48,14 @@ def read_masks_first(
     Raises:
         InputError: A mask cannot be used, or one class alone is left of masks of 0 and 255.
     """
-    from topseg.bundle.downloads import cache_folder  # brings the whole HTTP client with it
-
-    masks = [split.paths(i)[1] for split in (val, train) for i in range(len(split))]
-    known = cache_folder() / "masks" / f"{_fingerprint(config, masks)}.json"
+    masks = [pair.mask for split in (val, train) for pair in split.pairs]
+    known = cache_file("masks", config, train.labels, masks)
     with contextlib.suppress(InputError):
         read_json(known)
         return 0
     # The training masks in an order that is a sample wherever it is broken off.
     order = np.random.default_rng(0).permutation(len(train))
-    jobs = masks[: len(val)] + [train.paths(int(i))[1] for i in order]
+    jobs = masks[: len(val)] + [train.pairs[i].mask for i in order]
     seen, ignored, end, done = np.zeros(train.labels.num_classes, np.int64), 0, 0.0, 0
     with ThreadPoolExecutor() as pool:
         while done < len(jobs):
@@ -85,11 +80,3 @@ def _count(dataset: Dataset, path: Path) -> NDArray[np.int64]:
     labels = dataset.labels
     counts = np.bincount(dataset.read_mask(path).ravel(), minlength=labels.ignore_index + 1)
     return np.append(counts[: labels.num_classes], counts[labels.ignore_index])
-
-
-def _fingerprint(config: DataConfig, masks: list[Path]) -> str:
-    files = []
-    for mask in masks:
-        with contextlib.suppress(InputError):
-            files.append(stamp(mask))
-    return hashlib.sha256(json.dumps([to_tree(config), files]).encode()).hexdigest()

@@ -1,23 +1,19 @@
 """Presence: which classes each image of a data set shows.
 
-Finding out reads every mask, so the answer is kept in the cache folder, under a name made of all
-that it depends on: files, their sizes and times, and the data section.
+Finding out reads every mask, so the answer is kept in the cache folder.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import read_json, write_json
-from topseg.core.storage import stamp
+from topseg.data.cache import cache_file
 from topseg.data.classes import mask_reader
 from topseg.data.config import DataConfig
 from topseg.data.layouts.pairs import Pair, Pairs
@@ -37,11 +33,9 @@ def read_presence(config: DataConfig, pairs: Pairs) -> NDArray[np.bool_]:
     Raises:
         InputError: The classes are not known.
     """
-    from topseg.bundle.downloads import cache_folder  # brings the whole HTTP client with it
-
     reader = mask_reader(config, pairs)
     labels = reader.labels
-    path = cache_folder() / "presence" / f"{_fingerprint(config, pairs)}.json"
+    path = cache_file("presence", config, labels, (pair.mask for pair in pairs.pairs))
     found = np.zeros((len(pairs.pairs), labels.num_classes), np.bool_)
     with contextlib.suppress(InputError, TypeError, IndexError, ValueError):
         for row, classes in zip(found, read_json(path), strict=True):
@@ -64,11 +58,3 @@ def read_presence(config: DataConfig, pairs: Pairs) -> NDArray[np.bool_]:
     with contextlib.suppress(InputError):  # without a cache it is read again
         write_json(path, listed)
     return found
-
-
-def _fingerprint(config: DataConfig, pairs: Pairs) -> str:
-    files = []
-    for pair in pairs.pairs:
-        with contextlib.suppress(InputError):
-            files.append(stamp(pair.mask))
-    return hashlib.sha256(json.dumps([to_tree(config), files]).encode()).hexdigest()

@@ -48,7 +48,8 @@ class Focal:
             known = mask != ignore_index  # (R, W)
             truth = mask.long().where(known, 0)
             log_share = large.log_softmax(1).gather(1, truth.unsqueeze(1)).squeeze(1)
-            loss = -((1 - log_share.exp()) ** self.gamma) * log_share * known
+            doubt = (1 - log_share.exp()).clamp(min=1e-12)  # 0 has no slope where gamma is below 1
+            loss = -(doubt**self.gamma) * log_share * known
             return (loss if weights is None else loss * weights[truth]).sum()
 
         return add_bands(logits, masks, band)

@@ -151,10 +151,11 @@ def _hard(job: _Job, logits: Tensor, mining: Mining) -> Tensor:
     losses = torch.empty(job.target.shape, device=logits.device)  # -log probability of the truth
     _run(job, _dense(logits), None, losses)
     labelled = job.target != job.ignore_index
-    hard = losses > -math.log(mining.threshold)
+    # By what is not easy: a loss that is not a number counts, and the sum tells of it.
+    hard = ~(losses <= -math.log(mining.threshold))
     least = min(mining.min_kept, int(labelled.sum()))
     if least > (hard & labelled).sum():
-        hard = losses >= losses[labelled].topk(least).values[-1]
+        hard = ~(losses < losses[labelled].topk(least).values[-1])
     return job.target.where(hard & labelled, job.ignore_index)
 
 

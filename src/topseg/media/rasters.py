@@ -31,7 +31,7 @@ from topseg.core.errors import InputError
 from topseg.core.files import atomic_path, check_regular
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet, Mask
-from topseg.media.images import Image, check_pixels
+from topseg.media.images import Image, check_pixels, read_bytes
 from topseg.media.stored import check_stored
 
 _BLOCK: Final = 512
@@ -313,9 +313,11 @@ def _check_parts(path: Path) -> None:
     Raises:
         InputError: It is no such VRT.
     """
-    text = path.read_bytes()
-    if len(text) > _LARGEST_VRT or b"<!" in text.replace(b"<!--", b""):
-        raise InputError(f"{path}: not readable as a VRT (too long, or with declarations)")
+    if path.stat().st_size > _LARGEST_VRT:
+        raise InputError(f"{path}: not readable as a VRT (longer than {_LARGEST_VRT >> 20} MiB)")
+    text = read_bytes(path)
+    if b"<!" in text.replace(b"<!--", b""):
+        raise InputError(f"{path}: not readable as a VRT (with declarations)")
     try:
         root = ET.fromstring(text)
     except (ET.ParseError, ValueError, RecursionError) as error:

@@ -105,13 +105,13 @@ class StepBatches(torch.utils.data.Dataset[TensorBatch | InputError]):
 
 
 def load_batches(
-    batches: StepBatches, start: int, pin: bool, stopping: Callable[[], bool] = lambda: False
+    batches: StepBatches, steps: range, pin: bool, stopping: Callable[[], bool] = lambda: False
 ) -> Generator[TensorBatch]:
-    """Yield the batches of the steps from ``start`` on, in order.
+    """Yield the batches of some steps, in order.
 
     Args:
         batches: All batches of the run.
-        start: First step.
+        steps: Which.
         pin: Put them in memory that a GPU copies from without waiting.
         stopping: Whether a signal asked to stop; looked at while no batch comes.
 
@@ -119,17 +119,17 @@ def load_batches(
         InputError: An image or mask cannot be used, or a loader process is gone.
         StoppedError: A signal came while no batch did.
     """
-    train = batches.recipe.train
+    processes = batches.recipe.train.workers
     others = set(multiprocessing.active_children())
     loader = torch.utils.data.DataLoader(
         batches,
         batch_size=None,  # an item is a batch already
-        sampler=cast(torch.utils.data.Sampler[int], range(start, train.steps)),
-        num_workers=train.workers,
+        sampler=cast(torch.utils.data.Sampler[int], steps),
+        num_workers=processes,
         collate_fn=_as_it_is,
         worker_init_fn=_start_worker,
         pin_memory=pin,
-        timeout=WAIT if train.workers else 0,
+        timeout=WAIT if processes else 0,
     )
     stream = iter(loader)
     workers = set(multiprocessing.active_children()) - others

@@ -67,6 +67,7 @@ class Log:
         self._file = path.open("ab")
         if self._file.tell() > size:
             self._file.truncate(size)
+            self._file.seek(size)  # truncating leaves the position, which flush() returns
 
     def __enter__(self) -> Log:
         self._progress.start()
@@ -125,7 +126,7 @@ class Log:
             tracker.picture(step, f"samples/{name}", picture)
 
     def flush(self) -> int:
-        """Bring the file to the disk; give its length in bytes."""
+        """Bring the file to the disk; return its length in bytes."""
         if not self.main:
             return 0
         os.fsync(self._file.fileno())

@@ -183,7 +183,7 @@ class Trainer:
         outlook = Outlook(self.recipe, state.step, math.ceil(len(self.val) / self.world.size))
         pin = self.world.device.type == "cuda"
         batches = StepBatches(self.data, self.recipe, self.world)
-        stream = load_batches(batches, state.step, pin, lambda: stop.code != 0)
+        stream = load_batches(batches, range(state.step, config.steps), pin, lambda: stop.code != 0)
         with contextlib.closing(stream):
             while True:
                 stopping = self.world.any(stop.code != 0)

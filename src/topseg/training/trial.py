@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -179,10 +180,11 @@ def _time_stages(batches: StepBatches, seconds: float) -> dict[str, float]:
 
 def _time_loader(batches: StepBatches, seconds: float) -> tuple[float, TensorBatch]:
     """Return the seconds an image of the loader with its workers, and its first batch."""
-    train = batches.recipe.train
-    with contextlib.closing(load_batches(batches, 0, pin=False)) as stream:
+    workers = batches.recipe.train.workers
+    endless = range(sys.maxsize)  # however few steps the recipe has
+    with contextlib.closing(load_batches(batches, endless, pin=False)) as stream:
         kept = next(stream)
-        for _ in itertools.islice(stream, 2 * train.workers):  # what was read ahead
+        for _ in itertools.islice(stream, 2 * workers):  # what was read ahead
             pass
         images, start = 0, time.perf_counter()
         for batch in stream:
@@ -190,7 +192,7 @@ def _time_loader(batches: StepBatches, seconds: float) -> tuple[float, TensorBat
             if time.perf_counter() - start > seconds:
                 break
         spent = time.perf_counter() - start
-    return (spent / images if images else math.inf), kept
+    return spent / images, kept
 
 
 def _bottleneck(rate: float, workers: int, step: float) -> str:

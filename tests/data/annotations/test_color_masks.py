@@ -69,6 +69,7 @@ def test_unknown_colors_are_named(labels: Labels) -> None:
         ("images/a.jpg", "labels/a.png"),
         ("train/a.png", "train_labels/a_L.png"),
         ("x/a.jpg", "x/a.png"),
+        ("x/a.JPG", "x/a.png"),
         ("x/a.png", "x/a_mask.png"),
         ("JPEGImages/a.jpg", "SegmentationClass/a.png"),
         ("val/images/a.jpg", "val/masks/a.png"),

@@ -16,23 +16,26 @@ def test_palette_pictures_and_colors_are_the_same(labels: Labels) -> None:
     numbers = np.repeat(np.array([0, 5, 20, 255], np.uint8), 2 * SIZE[1]).reshape(SIZE)
     colors = np.zeros((256, 3), np.uint8)
     colors[:21], colors[255] = palette, (224, 224, 192)
-    for stem in ("a", "b"):
+    for stem in ("a", "b d", "e"):
         labels.picture(f"JPEGImages/{stem}.jpg", SIZE)
     picture = PIL.Image.fromarray(numbers)
     picture.putpalette(colors.tobytes())
     (labels.root / "SegmentationClass").mkdir()
     picture.save(labels.root / "SegmentationClass/a.png")
-    labels.mask("SegmentationClass/b.png", colors[numbers])
+    labels.mask("SegmentationClass/b d.png", colors[numbers])
+    labels.mask("SegmentationClass/e.png", colors[numbers])
     labels.mask("SegmentationClass/c.png", colors[numbers])
     labels.mask("SegmentationObject/a.png", colors[numbers])
     labels.text("ImageSets/Segmentation/train.txt", "a\n")
-    labels.text("ImageSets/Segmentation/trainval.txt", "a\nb\n")
-    labels.text("ImageSets/Segmentation/val.txt", "b\n")
+    labels.text("ImageSets/Segmentation/trainval.txt", "a\nb d\n")
+    labels.text(
+        "ImageSets/Segmentation/val.txt", "b d\n/JPEGImages/e.jpg /SegmentationClass/e.png\n"
+    )
     summary = labels.convert()
     assert len(labels.classes) == 21
-    for name in ("a.png", "b.png"):
+    for name in ("a.png", "b d.png", "e.png"):
         np.testing.assert_array_equal(labels.read(name), numbers)
-    assert summary.images == {"train": 1, "val": 1}
+    assert summary.images == {"train": 1, "val": 2}
     assert [reason for _, reason in summary.problems] == ["a mask without an image"]
 
 

@@ -59,3 +59,10 @@ def test_grey_and_many_channels_have_no_hue(photo: Array) -> None:
             assert change(image, 1.4) is image
         half = (image * np.float32(0.5)).astype(np.uint8)
         np.testing.assert_array_equal(colors.brightness(image, 0.5), half)
+
+
+def test_saturation_leaves_grey_and_factor_one_as_they_are(photo: Array) -> None:
+    assert np.abs(colors.saturation(photo, 1.0).astype(int) - photo).max() == 0
+    greys = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    for factor in (0.6, 1.1, 1.4):
+        np.testing.assert_array_equal(colors.saturation(greys, factor), greys)

@@ -195,7 +195,8 @@ def _is_mask(path: Path, root: Path, files: frozenset[Path]) -> bool:
     bare = _ENDING.sub("", path.stem)
     if bare != path.stem:
         return any(path.with_name(f"{bare}{suffix}") in files for suffix in SUFFIXES)
-    return path.suffix.lower() == ".png" and path.with_suffix(".jpg") in files
+    jpegs = (path.with_suffix(suffix) for suffix in (".jpg", ".jpeg", ".JPG", ".JPEG"))
+    return path.suffix.lower() == ".png" and any(jpeg in files for jpeg in jpegs)
 
 
 def _key(path: Path, root: Path) -> tuple[str, ...]:

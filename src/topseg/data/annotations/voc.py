@@ -16,6 +16,7 @@ from topseg.data.annotations.files import Glimpse, split_of
 from topseg.data.annotations.masked import Masked, mask_item
 from topseg.data.annotations.source import Options, Source, SourceFormat
 from topseg.data.layouts.pairs import files_by_stem, read_list
+from topseg.data.layouts.voc import read_entry, split_suffix
 
 _BORDER: Final = (224, 224, 192)
 _MASKS: Final = ("SegmentationClass", "SegmentationClassAug")
@@ -66,8 +67,8 @@ def _splits(source: Path) -> dict[str, str]:
     lists = sorted(folder.glob("*.txt"), key=lambda path: (path.stem == "trainval", path.name))
     found: dict[str, str] = {}
     for path in lists:
-        for _, (entry, *_) in read_list(path):
-            found.setdefault(entry, split_of(path, folder))
+        for _, columns in read_list(path):
+            found.setdefault(split_suffix(read_entry(columns))[0], split_of(path, folder))
     return found
 
 

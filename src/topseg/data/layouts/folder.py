@@ -143,11 +143,12 @@ class Folder:
         known = {pair.name.removeprefix(prefix): pair for pair in whole.pairs}
         known |= {Path(name).with_suffix("").as_posix(): pair for name, pair in known.items()}
         chosen = []
-        for number, (name, *_) in read_list(path):
-            pair = known.get(name.removeprefix(prefix))
-            if pair is None:
-                raise InputError(f"{path}: line {number}: no image '{name}' in {images}")
-            chosen.append(pair)
+        for number, columns in read_list(path):
+            names = " ".join(columns), columns[0]  # a name may have spaces, or a mask's behind it
+            found = [name for one in names if (name := one.removeprefix(prefix)) in known]
+            if not found:
+                raise InputError(f"{path}: line {number}: no image '{names[0]}' in {images}")
+            chosen.append(known[found[0]])
         return Pairs(tuple(chosen))
 
     def _inner_root(self, root: Path) -> tuple[str, ...]:

@@ -27,10 +27,9 @@ _FLAGS = ("-1", "0", "1")
 """What VOC's lists of one class have after a name."""
 
 
-def find_pairs(root: Path, names: tuple[str, ...] | None, split: Split) -> Pairs:
+def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
     """Find the pairs of some splits (the names of lists: train, trainaug, val, trainval)."""
     home = _home(root)
-    names = names or (default_split(root, split),)
     entries = dict.fromkeys(entry for name in names for entry in _entries(home, name))
     pairs = {pair.image: pair for pair in (_pair(home, entry) for entry in entries)}
     return Pairs(tuple(pairs.values()))
@@ -60,12 +59,12 @@ def _entries(home: Path, name: str) -> list[str]:
     file = home / "ImageSets" / "Segmentation" / f"{name}.txt"
     if name == "trainaug" and not is_file(file):
         masks = files_by_stem(home / "SegmentationClassAug")
-        return sorted(masks.keys() - {_parted(one)[0] for one in _entries(home, "val")})
-    return [_entry(columns) for _, columns in read_list(file)]
+        return sorted(masks.keys() - {split_suffix(one)[0] for one in _entries(home, "val")})
+    return [read_entry(columns) for _, columns in read_list(file)]
 
 
-def _entry(columns: list[str]) -> str:
-    """Return the image that a line names; a flag of VOC's or a mask may follow it."""
+def read_entry(columns: list[str]) -> str:
+    """Return the image that a list's line names, below JPEGImages/; a flag or a mask may follow."""
     alone = len(columns) == 1 or columns[-1] in _FLAGS or "/" in columns[-1]
     path = PurePosixPath((columns[0] if alone else " ".join(columns)).replace("\\", "/"))
     parts = [part for part in path.parts if part != "/"]
@@ -74,8 +73,8 @@ def _entry(columns: list[str]) -> str:
     return "/".join(parts)
 
 
-def _parted(entry: str) -> tuple[str, str]:
-    """Part the suffix of an image from an entry; other dots belong to the stem."""
+def split_suffix(entry: str) -> tuple[str, str]:
+    """Split an entry into its stem and the suffix of an image; other dots belong to the stem."""
     suffix = PurePosixPath(entry).suffix
     known = suffix if suffix.lower() in SUFFIXES else ""
     return entry.removesuffix(known), known
@@ -83,7 +82,7 @@ def _parted(entry: str) -> tuple[str, str]:
 
 def _pair(home: Path, entry: str) -> Pair:
     """Return the files of an entry; what looks like a suffix may be a part of the stem."""
-    stem, known = _parted(entry)
+    stem, known = split_suffix(entry)
     places = [(stem, known)] if known else []
     places += [
         (one, end)
