@@ -4,11 +4,13 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <stdexcept>
 
 #include "topseg/loss.hpp"
+#include "topseg/resize.hpp"
 #include "topseg/tail.hpp"
 #ifndef TOPSEG_NO_NETWORK
 #include "topseg/model.hpp"
@@ -72,6 +74,37 @@ bool run_unlocked(const Work& work) {
 PyObject* paths(PyObject*, PyObject*) {
     if (!topseg::supported(Path::avx2)) return Py_BuildValue("(s)", name_of(Path::portable));
     return Py_BuildValue("(ss)", name_of(Path::avx2), name_of(Path::portable));
+}
+
+PyObject* resize_image(PyObject*, PyObject* arguments) {
+    PyObject *image_object, *out_object;
+    topseg::Size from, to;
+    int channels;
+    if (!PyArg_ParseTuple(arguments, "O(iii)O(ii)", &image_object, &from.height, &from.width,
+                          &channels, &out_object, &to.height, &to.width))
+        return nullptr;
+    const auto bytes = [&](topseg::Size size) {
+        return std::size_t(size.height) * std::size_t(size.width) * std::size_t(channels);
+    };
+    if (std::min({from.height, from.width, to.height, to.width, channels}) < 1) {
+        PyErr_SetString(PyExc_ValueError, "a size is below 1");
+        return nullptr;
+    }
+    if (image_object == Py_None || out_object == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "image and out: expected buffers, got None");
+        return nullptr;
+    }
+    Buffer image, out;
+    if (!image.open(image_object, PyBUF_SIMPLE, bytes(from), 1) ||
+        !out.open(out_object, PyBUF_WRITABLE, bytes(to), 1))
+        return nullptr;
+    const bool fine = run_unlocked([&] {
+        topseg::resize_image(image.as<const std::uint8_t>(), from,
+                             std::ptrdiff_t(from.width) * channels, channels, to,
+                             out.as<std::uint8_t>());
+    });
+    if (!fine) return nullptr;
+    Py_RETURN_NONE;
 }
 
 PyObject* upsample_argmax(PyObject*, PyObject* arguments) {
@@ -239,6 +272,8 @@ PyObject* model_logits(PyObject*, PyObject* arguments) {
 
 PyMethodDef methods[] = {
     {"paths", paths, METH_NOARGS, "Code paths of this processor, the fastest first."},
+    {"resize_image", resize_image, METH_VARARGS,
+     "resize_image(image uint8, (H, W, C), out uint8 to write, (h, w))"},
     {"upsample_argmax", upsample_argmax, METH_VARARGS,
      "upsample_argmax(logits, (B, K, h, w), mask, (H, W), probability or None, threads, path)"},
     {"cross_entropy", cross_entropy, METH_VARARGS,

@@ -1,10 +1,13 @@
-"""The compiled tail and lean loss; native/binding.cpp is its source."""
+"""The compiled resize, tail and lean loss; native/binding.cpp is its source."""
 
 from typing import Any
 
 from numpy.typing import NDArray
 
 def paths() -> tuple[str, ...]: ...
+def resize_image(
+    image: NDArray[Any], shape: tuple[int, ...], out: NDArray[Any], size: tuple[int, int], /
+) -> None: ...
 def upsample_argmax(
     logits: NDArray[Any],
     shape: tuple[int, int, int, int],

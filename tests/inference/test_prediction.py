@@ -12,7 +12,7 @@ from PIL import Image
 
 from topseg.core.errors import InputError
 from topseg.inference.predictor import Predictor
-from topseg.inference.tta import resize_logits
+from topseg.media.resize import resize_planes
 
 Bytes = NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ def test_probabilities_are_those_of_the_interpolated_logits(
 ) -> None:
     prediction = Predictor(make_runtime())(photo, keep_logits=True)
     assert prediction.logits is not None
-    scores = np.exp(resize_logits(prediction.logits, prediction.size).astype(np.float64))
+    scores = np.exp(resize_planes(prediction.logits, prediction.size).astype(np.float64))
     expected = scores / scores.sum(axis=0)
     np.testing.assert_allclose(prediction.probabilities(), expected, atol=1e-3)
     np.testing.assert_allclose(prediction.probability(), expected.max(axis=0), atol=1e-5)

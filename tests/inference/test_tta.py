@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule
 from topseg.inference.predictor import Predictor
-from topseg.inference.tta import WHOLE, Slide, Views, resize_image, resize_logits
+from topseg.inference.tta import WHOLE, Slide, Views
+from topseg.media.resize import resize_planes
 
 AS_IS = ResizeRule(short_side=None, multiple=32)
 
@@ -108,16 +109,9 @@ def test_scales_meet_on_the_grid_of_the_largest(make_runtime: Callable[..., Any]
     assert logits.shape == (3, 16, 24)
     sizes = [(4, 8), (16, 24), (8, 12)]
     ramps = [_ramp(np.zeros((*size, 3), np.float32)) for size in sizes]
-    expected = np.mean([resize_logits(ramp, (16, 24)) for ramp in ramps], axis=0)
+    expected = np.mean([resize_planes(ramp, (16, 24)) for ramp in ramps], axis=0)
     np.testing.assert_allclose(logits[:2], expected[:2], rtol=1e-5)
     np.testing.assert_allclose(logits[2], 50)
-
-
-@pytest.mark.parametrize("channels", [1, 3, 7])
-def test_images_keep_their_channels(channels: int) -> None:
-    image = np.full((10, 20, channels), 9, np.uint8)
-    assert resize_image(image, (32, 64)).shape == (32, 64, channels)
-    assert resize_image(image[:, ::-1], (10, 20)).flags.c_contiguous
 
 
 def test_engine_of_one_size_gets_that_size(

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.geometry import STRIDE, ResizeRule, Size
 from topseg.core.labels import Mask
-from topseg.inference.tta import Logits, Views, input_size, resize_image, scaled_size
+from topseg.inference.tta import Logits, Views, input_size, scaled_size
 from topseg.runtimes.base import Runtime
 
 Matrix = NDArray[np.float64]
@@ -46,11 +47,11 @@ def reference_mask(
     base = input_size(runtime, rule, size, views)
     terms: list[Term] = []
     rounded = False
-    pixels = resize_image(image.astype(np.float32), base)
+    pixels = _resized(image.astype(np.float32), base)
     for scale in views.scales:
         view = scaled_size(base, scale, 32)
         rounded |= any(b != int(a * scale + 0.5) for a, b in zip(base, view, strict=True))
-        terms += _terms(runtime, resize_image(pixels, view), base, size, views)
+        terms += _terms(runtime, _resized(pixels, view), base, size, views)
     mask = np.zeros(size, runtime.metadata.labels.dtype)
     best = np.full(size, -np.inf, np.float32)
     for index in range(runtime.metadata.labels.num_classes):
@@ -59,6 +60,13 @@ def reference_mask(
         mask[better] = index
         np.copyto(best, score, where=better)
     return mask, rounded
+
+
+def _resized(image: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+    if image.shape[:2] == size:
+        return image
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32).reshape(*size, image.shape[2])
 
 
 def _terms(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from topseg.inference.upsample import upsample_argmax_probability
 from topseg.media import drawing, regions
 from topseg.media.drawing import Picture, Share
 from topseg.media.outlines import Polygon, trace_polygons
+from topseg.media.resize import resize_planes
 
 _NO_LOGITS = "probability: the logits were not kept; predict with keep_logits=True"
 
@@ -176,5 +176,4 @@ class Prediction:
         """Interpolate one class after the other to the image's size."""
         if self.logits is None:
             raise InputError(_NO_LOGITS)
-        size = (self.size[1], self.size[0])
-        return (cv2.resize(p, size, interpolation=cv2.INTER_LINEAR) for p in self.logits)
+        return (resize_planes(plane[None], self.size)[0] for plane in self.logits)

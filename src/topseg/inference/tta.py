@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import STRIDE, ResizeRule, Size
+from topseg.media.resize import resize_image, resize_planes
 from topseg.runtimes.base import Runtime
 
 Logits = NDArray[np.float32]
@@ -139,7 +139,7 @@ def run_views(runtime: Runtime, inputs: Sequence[NDArray[Any]], views: Views = W
         if views.flip:
             mirrored = np.ascontiguousarray(array[:, ::-1])
             logits = logits + window_logits(runtime, mirrored, views.slide)[:, :, ::-1]
-        total = total + resize_logits(logits, (height // STRIDE, width // STRIDE))
+        total = total + resize_planes(logits, (height // STRIDE, width // STRIDE))
     return np.asarray(total / (len(inputs) * (1 + views.flip)), np.float32)
 
 
@@ -178,24 +178,6 @@ def scaled_size(base: Size, scale: float, multiple: int) -> Size:
     """Return the input size nearest to ``base * scale`` that the network takes."""
     height, width = (max(1, math.floor(s * scale / multiple + 0.5)) * multiple for s in base)
     return height, width
-
-
-def resize_image(image: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resize (H, W, C) of any type bilinearly, channels kept also where there is one."""
-    if image.shape[:2] == size:
-        return np.ascontiguousarray(image)
-    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized).reshape(*size, image.shape[2])
-
-
-def resize_logits(logits: Logits, size: Size) -> Logits:
-    """Resize (K, h, w) bilinearly (``align_corners=False``)."""
-    if logits.shape[1:] == size:
-        return logits
-    out = np.empty((len(logits), *size), np.float32)
-    for plane, target in zip(logits, out, strict=True):
-        cv2.resize(plane, (size[1], size[0]), dst=target, interpolation=cv2.INTER_LINEAR)
-    return out
 
 
 def _cells(pixels: slice) -> slice:
