@@ -30,6 +30,7 @@ Arguments::Arguments(int count, char** words) {
         }
         const auto known = options.find(word);
         if (known == options.end()) throw InputError("no option '" + word + "'; see --help");
+        if (joined && !known->second) throw InputError(word + ": takes no value");
         if (known->second && !joined) {
             if (++i == count) throw InputError(word + ": a value is missing");
             value = words[i];

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <system_error>
@@ -97,10 +98,10 @@ void write_file(const std::filesystem::path& path, const void* data, std::size_t
     std::error_code error;
     if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
     const auto temporary = path.parent_path() / (".topseg-" + std::to_string(getpid()) + ".part");
-    {
+    if (!error) {
         const File file = open_file(temporary, "wb");
         if (!file || std::fwrite(data, 1, size, file.get()) != size || std::fflush(file.get()))
-            error = std::make_error_code(std::errc::io_error);
+            error = std::error_code(errno, std::generic_category());
     }
     if (!error) std::filesystem::rename(temporary, path, error);
     if (!error) return;

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <new>
+#include <set>
 
 #include "commands.hpp"
 
@@ -22,8 +23,10 @@ bool is_image(const fs::path& path) {
     return suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png";
 }
 
-// Files as they are given, and the images of folders with their sub-folders; no output twice.
-std::vector<Job> find_jobs(const std::vector<std::string>& words) {
+// Files as they are given, and the images of folders with their sub-folders, but for those in the
+// output folder: yesterday's masks are not today's images. No output twice, nor over an image.
+std::vector<Job> find_jobs(const std::vector<std::string>& words, const fs::path& out,
+                           const std::vector<std::string>& kinds) {
     std::vector<Job> jobs;
     for (auto word = words.begin() + 1; word != words.end(); ++word) {
         const fs::path path(*word);
@@ -35,10 +38,14 @@ std::vector<Job> find_jobs(const std::vector<std::string>& words) {
         const std::size_t before = jobs.size();
         auto entry = fs::recursive_directory_iterator(
             path, fs::directory_options::skip_permission_denied, error);
-        for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error))
+        for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+            std::error_code none;  // there may be no output folder yet
+            if (entry->is_directory(none) && fs::equivalent(entry->path(), out, none))
+                entry.disable_recursion_pending();
             if (is_image(entry->path()) && entry->is_regular_file(error))
                 jobs.push_back(
                     {entry->path(), entry->path().lexically_relative(path).replace_extension()});
+        }
         if (error) throw InputError(path.string() + ": cannot be read (" + error.message() + ")");
         if (jobs.size() == before) throw InputError(path.string() + ": no JPEG or PNG files in it");
     }
@@ -51,6 +58,17 @@ std::vector<Job> find_jobs(const std::vector<std::string>& words) {
         throw InputError(twice->image.string() + " and " + (twice + 1)->image.string() +
                          ": both would become " + twice->output.string() +
                          ".png; predict them into different folders");
+    std::set<fs::path> images;
+    std::error_code error;
+    for (const Job& job : jobs) images.insert(fs::weakly_canonical(job.image, error));
+    images.erase(fs::path());  // where a path cannot be resolved
+    for (const Job& job : jobs)
+        for (const std::string& kind : kinds) {
+            const std::string target = (out / job.output).string() + kind;
+            if (images.count(fs::weakly_canonical(target, error)))
+                throw InputError(target +
+                                 ": would overwrite an image that was given; choose another --out");
+        }
     return jobs;
 }
 
@@ -119,7 +137,9 @@ int predict(const Arguments& arguments) {
     const fs::path out = arguments.text("--out", "");
     if (out.empty()) throw InputError("predict: give a folder for the masks, such as --out masks");
     const topseg::Model model = arguments.open();
-    const std::vector<Job> jobs = find_jobs(arguments.words());
+    std::vector<std::string> kinds = {".png"};
+    if (arguments.has("--overlay")) kinds.push_back("_overlay.jpg");
+    const std::vector<Job> jobs = find_jobs(arguments.words(), out, kinds);
     std::size_t failed = 0;
     for (const Job& job : jobs) {
         try {

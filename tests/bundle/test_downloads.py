@@ -105,6 +105,13 @@ def test_broken_off_after_the_last_byte(server: Server, tmp_path: Path) -> None:
     assert fetch(server.url, tmp_path / "m").read_bytes() == DATA
 
 
+def test_a_part_longer_than_the_file_starts_over(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "m.part").write_bytes(DATA + b"more")
+    with pytest.raises(InputError, match="the next try starts over"):
+        fetch(server.url, tmp_path / "m")
+    assert fetch(server.url, tmp_path / "m").read_bytes() == DATA
+
+
 def test_changed_copy_is_refused(server: Server, tmp_path: Path) -> None:
     path = fetch(server.url, tmp_path / "m")
     path.write_bytes(DATA[:-1] + b"x")

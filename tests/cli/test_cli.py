@@ -515,6 +515,13 @@ def test_stride_without_windows(run: Run, finished: Path, recipe: Path) -> None:
     refused(run("evaluate", finished, recipe, "--stride", 32, 32), "--slide")
 
 
+def test_names_that_no_file_can_have(run: Run, tmp_path: Path) -> None:
+    name = "a" * 300
+    refused(run("predict", name, "a.jpg", "--out", tmp_path), f"{name}/metadata.json: File name")
+    words = ("topformer-tiny-camvid", f"{name}.jpg", "--out", tmp_path, "--workers", 1)
+    refused(run("predict", *words), f"{name}.jpg: File name too long")
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such model"):
         main(["predict", str(tmp_path / "no"), "a.jpg", "--out", "o", "--debug"])

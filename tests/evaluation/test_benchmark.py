@@ -105,3 +105,25 @@ def test_what_was_measured_is_printed_though_an_engine_is_missing(
     assert "| torch " in text
     tree = json.loads((tmp_path / "bench.json").read_text())
     assert [one["runtime"] for one in tree["measurements"]] == ["torch"]
+
+
+def test_an_engine_that_dies_is_not_the_end_of_the_others(
+    trained: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "deadly.py").write_text(
+        "import os\n"
+        "from topseg.runtimes.registry import Engine\n"
+        "def die(bundle, **_):\n"
+        "    os._exit(3)\n"
+        "DIES = Engine(name='dies', label='dies', opener='deadly:die', distribution='topseg',\n"
+        "              install='', needs_graph=False)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["bench", str(trained.folder), "--runtimes", "deadly:DIES", "torch", "--seconds", "0"]
+    assert main([*words, "--size", "64x64"]) == 2
+    text = capsys.readouterr().out
+    assert "deadly:DIES: not measured: runtime deadly:DIES: its process ended" in text
+    assert "| torch " in text

@@ -110,6 +110,19 @@ def test_graph_that_disagrees_is_refused_and_nothing_stays(
     assert {path.name for path in tmp_path.iterdir()} == {"other"}
 
 
+def test_nothing_stays_where_what_lies_beside_the_graphs_fails(
+    trained: Bundle, tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(bundle: Bundle, names: object) -> None:
+        assert bundle.folder.name == "out"  # by which the page and the manifests call the model
+        raise InputError("page: no")
+
+    monkeypatch.setattr(exporting, "finish_bundle", fail)
+    with pytest.raises(InputError, match="page: no"):
+        export(trained, tmp_path / "out", ["torch"], images=images)
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_engine_is_said_not_hidden(
     trained: Bundle, exported: Bundle, tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,10 @@ def test_values_that_are_no_numbers_are_refused(tree: Any, tmp_path: Path) -> No
     [
         (b"\x80\x02Nr\xff\xff\xff\x7f.", "asks for more memory than it has bytes"),
         (b"\x80\x02)" + b"\x85" * 10**5 + b".", "nests more than 100 tuples"),
+        # A key of so many tuples, each put in the memo, taken from it, or put after a list.
+        (b"\x80\x04})" + b"\x85\x94" * 10**5 + b"K\x01s.", "nests more than 100 tuples"),
+        (b"\x80\x02})" + b"q\0" + b"0h\0\x85q\0" * 10**5 + b"K\x01s.", "nests more than 100"),
+        (b"\x80\x02})" + b"]0(t\x86" * 10**5 + b"K\x01s.", "nests more than 100 tuples"),
         (b"\x80\x02\x8a\x14" + b"\x01" * 20 + b".", "more than 128 bits"),
     ],
 )
@@ -195,3 +199,31 @@ def test_a_list_that_holds_itself_is_damaged() -> None:
     tree.append(tree)
     with pytest.raises(pickle.UnpicklingError, match="holds itself"):
         read_pickle(io.BytesIO(pickle.dumps(tree)), "file")
+
+
+def test_tuples_in_containers_are_as_deep_as_they_are() -> None:
+    tree: Any = ()
+    for _ in range(45):
+        tree = [{"a": (tree,)}]
+    assert read_pickle(io.BytesIO(pickle.dumps(tree)), "file") == tree
+
+
+def test_a_list_does_not_become_a_tuple() -> None:
+    with pytest.raises(pickle.UnpicklingError, match="a tuple of a list"):
+        read_pickle(io.BytesIO(b"\x80\x02cbuiltins\ntuple\n]\x85R."), "file")
+
+
+def test_a_tensor_of_a_tensor_is_refused() -> None:
+    """One element 64 times is as long as its storage, and does not lie in as many bytes."""
+
+    def number(value: int) -> bytes:
+        return b"J" + value.to_bytes(4, "little")
+
+    def view(storage: bytes, offset: int, stride: int) -> bytes:
+        sides = b"(" + number(64) + b"t(" + number(stride) + b"t"
+        return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(offset) + sides + b"tR"
+
+    storage = b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpu" + number(64) + b"tQ"
+    data = b"\x80\x02" + view(view(storage, 63, 0), 0, 1) + b"."
+    with pytest.raises(pickle.UnpicklingError, match="a tensor of a tensor"):
+        read_pickle(io.BytesIO(data), "file", lambda *_: np.zeros(64, np.float32))

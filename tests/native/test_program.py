@@ -195,3 +195,23 @@ def test_masks_of_jpeg_differ_where_decoders_do(
     found = masks_of_program(static, bundle, images, path, tmp_path / "out")
     # Both decoders are libjpeg-turbo: with the versions seen so far no pixel differs.
     assert agreement(found, masks_of_python(bundle, images, path)) > 0.99
+
+
+def test_no_image_is_overwritten(static: Build, bundle: Bundle, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.jpg", "b_overlay.jpg"):
+        Image.fromarray(draw_scene(0, 0).image).save(photos / name)
+    before = {path.name: path.read_bytes() for path in photos.iterdir()}
+    predict = ("topseg-cli", "predict", bundle.folder)
+    static.run(*predict, photos, "--out", photos, code=2)
+    (tmp_path / "link").symlink_to(photos)
+    static.run(*predict, photos / "a.png", "--out", tmp_path / "link", code=2)
+    both = (photos / "b.jpg", photos / "b_overlay.jpg")
+    static.run(*predict, *both, "--overlay", "--out", photos, code=2)
+    assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
+    for _ in range(2):  # the masks of the first time are no images of the second
+        static.run(*predict, photos, "--out", photos / "masks")
+    assert sorted(path.name for path in photos.rglob("*.png")) == [
+        *("a.png", "a.png", "b.png", "b_overlay.png")
+    ]

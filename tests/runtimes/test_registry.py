@@ -71,6 +71,8 @@ def test_engine_of_another_package(
     assert (opened.engine, opened.threads) == ("halves", 3)  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="device cuda: the halves runtime has only 'cpu'"):
         open_runtime(trained, name, device="cuda")
+    with pytest.raises(InputError, match="threads: got 0, expected a whole number above 0"):
+        open_runtime(trained, name, threads=0)
 
 
 def test_platform_and_package_that_are_missing(

@@ -85,6 +85,7 @@ def test_images_that_would_keep_a_decoder_busy() -> None:
     scan = jpeg[at : jpeg.index(b"\xff", at + 30)]
     bombs = {
         "many scans": jpeg[:-2] + scan * 100 + jpeg[-2:],
+        "of many scans": jpeg[:-2] + b"\xff\x01" + scan * 100 + jpeg[-2:],  # TEM has no length
         "many segments": jpeg[:2] + b"\xff\xfe\0\2" * 2000 + jpeg[2:],
         "many compressed texts": png[:33] + chunk(b"zTXt") * 9 + chunk(b"iTXt") * 8 + png[33:],
         "many chunks": png[:33] + chunk(b"tEXt") * 20_000 + png[33:],

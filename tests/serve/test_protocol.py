@@ -53,6 +53,7 @@ def test_many_numbers_stay_text_until_a_worker_reads_them(fake: Bundle) -> None:
         ("[" * 100_000, "not valid JSON"),
         ("[" * 100_000 + "]" * 100_000, "not valid JSON"),
         ('"' + "a" * 250_000 + '"' + ',""' * 2000, "besides data of numbers"),
+        ("1," * 40_000 + "1", "got 40001 numbers, expected 3072"),
         ("{}," * 40_000 + "{}", "besides data of numbers"),
         ("true," * 40_000 + "true", "besides data of numbers"),
     ],
@@ -61,6 +62,12 @@ def test_long_data_that_is_not_numbers(fake: Bundle, data: str, message: str) ->
     text = json.dumps({"inputs": [{**TENSOR, "data": []}]}).replace("[]", f"[{data}]").encode()
     with pytest.raises(InputError, match=message):
         array(read_request(text, None, fake.metadata))
+
+
+def test_a_shape_beyond_any_array_is_refused(fake: Bundle) -> None:
+    tree = {**TENSOR, "shape": [2**30, 2**30, 2**30, 3], "data": [1] * 40_000}
+    with pytest.raises(InputError, match="data: too short for the shape"):
+        read_request(json.dumps({"inputs": [tree]}).encode(), None, fake.metadata)
 
 
 def test_numbers_beyond_64_bits_and_long_texts_are_not_repeated(fake: Bundle) -> None:

@@ -42,6 +42,7 @@ def test_paths_in_a_file_are_the_files(tmp_path: Path) -> None:
         (("m",), ("workers=0",), {}, "workers"),
         (("m",), ("tls_key=k",), {}, "tls_cert: only together with tls_key"),
         (("m",), ("api_keys=[short]",), {}, "api_keys: a key is too short"),
+        (("m",), ("api_keys=[schlüssel]",), {}, "api_keys: a key has characters that no request"),
         (("m",), (), {"TOPSEG_SERVE_PROT": "1"}, "did you mean 'TOPSEG_SERVE_PORT'?"),
         (("m",), (), {"TOPSEG_SERVE_PORT": "x"}, "port: got 'x', expected a whole number"),
     ],

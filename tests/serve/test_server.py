@@ -316,6 +316,7 @@ def test_log_is_json_with_ids(server: Server, png: bytes) -> None:
 )
 def test_where_to_look(address: str, rpc: int | None, text: str) -> None:
     assert run.where_to_look(address, 8000, rpc) == text
+    assert run.where_to_look(address, 8000, rpc, tls=True) == text.replace("http:", "https:")
 
 
 def test_a_terminal_is_told_where_to_look(fake: Bundle) -> None:

@@ -191,3 +191,24 @@ def test_reload_changes_over_without_a_gap(tmp_path: Path) -> None:
         await service.infer(service.model(), GOOD, None)
 
     run(bundle, test)
+
+
+def test_reload_waits_until_the_service_has_started(
+    fake: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    async def start(model: model_module.Model) -> None:
+        order.append("start")
+        await asyncio.sleep(0.01)
+        order.append("started")
+
+    monkeypatch.setattr(model_module.Model, "start", start)
+
+    async def test() -> None:
+        service = Service(ServeConfig(models={"m": str(fake.folder)}), lambda _: fake)
+        await asyncio.gather(service.start(), service.reload())
+        await service.close()
+
+    asyncio.run(test())
+    assert order == ["start", "started"] * 2

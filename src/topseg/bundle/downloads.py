@@ -113,6 +113,11 @@ def _download(url: str, partial: Path, progress: Progress | None) -> None:
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if have and answer.headers.get("Content-Range") == f"bytes */{have}":
             return  # the last attempt got every byte and broke off after it
+        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            partial.unlink(missing_ok=True)  # the file there has become shorter than this part
+            raise requests.ConnectionError(
+                f"the server has fewer than {have} bytes now; the next try starts over"
+            )
         if not answer.ok:
             raise requests.HTTPError(f"the server answered {answer.status_code} {answer.reason}")
         total = _length_of(answer.headers.get("Content-Length"))

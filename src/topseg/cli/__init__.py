@@ -117,6 +117,8 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         command = pip_install(f"topseg[{_EXTRAS[error.name]}]")
         return _fail(f"this needs {error.name}: {command}", 2)
+    if isinstance(error, OSError) and error.filename is not None:  # a file of the user's
+        return _fail(f"{os.fsdecode(error.filename)}: {error.strerror}", 2)
     what = str(error).strip().partition("\n")[0]
     return _fail(f"internal error: {type(error).__name__}: {what} (--debug shows where)", 1)
 

@@ -130,7 +130,12 @@ def bench(
                 with concurrent.futures.ProcessPoolExecutor(1, context) as alone:
                     job = alone.submit(measure, bundle, image, name, size, count, seconds)
                     found.append(job.result())
-        except InputError as error:
+        except (InputError, concurrent.futures.BrokenExecutor) as error:
+            if not isinstance(error, InputError):
+                error = InputError(
+                    f"runtime {name}: its process ended, by a fault of the engine or for want of "
+                    "memory; take another runtime"
+                )
             problem = problem or error
             progress(f"{name}: not measured: {error}")
     if problem is not None and not found:

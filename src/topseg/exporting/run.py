@@ -117,13 +117,12 @@ def export(
         # The bundle as it stays.
         metadata = dataclasses.replace(metadata, graphs=graphs)
         write_card(folder, metadata)
-        metadata = write_metadata(folder, metadata).metadata
+        made = write_metadata(folder, metadata)
+        finish_bundle(made, formats)
         folder.rename(out)
     finally:
         shutil.rmtree(temporary)
-    made = Bundle(out, metadata)
-    finish_bundle(made, formats)
-    return made
+    return Bundle(out, made.metadata)
 
 
 def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) -> list[Image]:

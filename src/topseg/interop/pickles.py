@@ -60,7 +60,7 @@ def _check_opcodes(data: bytes, where: str) -> int:
         InputError: It does.
         ValueError: It is cut short or no pickle.
     """
-    stream, tuples = io.BytesIO(data), 0
+    stream, nesting = io.BytesIO(data), _Nesting()
     for opcode, given, _ in pickletools.genops(stream):
         argument: Any = given  # None where the opcode has none
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
@@ -69,15 +69,51 @@ def _check_opcodes(data: bytes, where: str) -> int:
             raise pickle.UnpicklingError("cut short")
         if opcode.name in ("LONG", "LONG1", "LONG4") and argument.bit_length() > 128:
             raise InputError(f"{where}: refused, its pickle holds a number of more than 128 bits")
-        # A tuple of a tuple and so on: a hash of it would run out of stack.
-        tuples = tuples + 1 if opcode.name.startswith("TUPLE") else 0
-        if tuples > NESTED:
+        if nesting.follow(opcode, argument) > NESTED:
             raise InputError(f"{where}: refused, its pickle nests more than {NESTED} tuples")
     return stream.tell()
 
 
 NESTED = 100
-"""Most tuples directly inside each other."""
+"""Most tuples inside each other: the hash of a very deep one would run out of the C stack."""
+
+
+class _Nesting:
+    """How deeply tuples are nested, followed through a pickle's stack and memo.
+
+    A list that grows after it was put in the memo counts as it was then; no list becomes a tuple
+    again (see :class:`_Pair`).
+    """
+
+    _MARK = -1
+
+    def __init__(self) -> None:
+        self._stack: list[int] = []
+        self._memo: dict[int, int] = {}
+
+    def follow(self, opcode: pickletools.OpcodeInfo, argument: Any) -> int:
+        """Carry out one opcode, and return the depth of what it leaves on top of the stack."""
+        stack, memo, name = self._stack, self._memo, opcode.name
+        if name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if argument is None else argument] = stack[-1]
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "POP":  # the mark, where that is on top
+            stack.pop()
+        else:
+            taken = [0]
+            for kind in reversed(opcode.stack_before):
+                if kind is pickletools.stackslice:
+                    while stack[-1] != self._MARK:
+                        taken.append(stack.pop())
+                else:
+                    taken.append(stack.pop())
+            depth = max(taken) + name.startswith("TUPLE")
+            marks = (kind is pickletools.markobject for kind in opcode.stack_after)
+            stack += [self._MARK if mark else depth for mark in marks]
+        return stack[-1] if stack else 0
 
 
 class _Unpickler(pickle.Unpickler):
@@ -182,12 +218,26 @@ class _Tensor(_Stub):
 
     def __new__(cls, storage: Array, offset: int, size: Any, stride: Any, *_: Any) -> Any:
         """Return the view, every index of which lies in the storage."""
+        if storage.ndim != 1 or not storage.flags.c_contiguous:  # a view: its bytes lie elsewhere
+            raise pickle.UnpicklingError("a tensor of a tensor")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         inside = last < len(storage) and math.prod(size) <= len(storage)
         if min(offset, 0, *size, *stride) < 0 or not (0 in size or inside):
             raise pickle.UnpicklingError("a tensor that reaches out of its storage")
         steps = [step * storage.itemsize for step in stride]
         return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
+
+
+class _Pair(_Stub):
+    """Stands for ``builtins.tuple``, by which PaddlePaddle writes (name, array)."""
+
+    __slots__ = ()
+
+    def __new__(cls, items: Any) -> Any:
+        """Return the pair; of a list it would be a tuple whose depth nobody has counted."""
+        if not isinstance(items, tuple):
+            raise pickle.UnpicklingError(f"a tuple of a {type(items).__name__}")
+        return items
 
 
 class _Parameter(_Stub):
@@ -210,7 +260,7 @@ _ALLOWED: dict[tuple[str, str], type] = {
     ("_codecs", "encode"): _Bytes,
     ("builtins", "bytes"): _Bytes,
     ("collections", "OrderedDict"): OrderedDict,
-    ("builtins", "tuple"): tuple,  # PaddlePaddle's (name, array)
+    ("builtins", "tuple"): _Pair,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
 }

@@ -88,6 +88,8 @@ class Engine:
 
     def open(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> Runtime:
         """Open a bundle's network; see :func:`open_runtime`."""
+        if threads is not None and threads < 1:
+            raise InputError(f"threads: got {threads}, expected a whole number above 0")
         if self.needs_graph and self.name not in bundle.metadata.graphs:
             raise InputError(
                 f"{bundle.folder}: has no {self.name} graph; make one with "

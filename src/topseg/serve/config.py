@@ -100,6 +100,11 @@ class ServeConfig:
             raise InputError("tls_cert: only together with tls_key; give both or none")
         if any(len(key) < 8 for key in self.api_keys):  # which is not shown
             raise InputError("api_keys: a key is too short to be one; give 8 characters or more")
+        if not all(re.fullmatch(r"[!-~]+", key) for key in self.api_keys):
+            raise InputError(
+                "api_keys: a key has characters that no request header can hold; take letters, "
+                "digits and marks of ASCII, without spaces"
+            )
         for name in self.models:
             if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
                 raise InputError(

@@ -16,8 +16,9 @@ from topseg.serve.refusal import Refusal, too_large
 
 FORMATS: Final = ("image/jpeg", "image/png", "image/webp")
 
-# A JPEG marker that is neither a stuffed byte (FF 00), a restart (FF D0-D7) nor filling (FF FF).
-_JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+# A JPEG marker with a length: no stuffed byte (FF 00), TEM (FF 01), restart (FF D0-D7) nor filling
+# (FF FF).
+_JPEG_MARKER: Final = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
 

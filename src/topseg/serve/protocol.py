@@ -175,8 +175,10 @@ def read_images(name: Any, datatype: Any, shape: Any, values: Any, metadata: Met
         images = np.frombuffer(values, dtype.newbyteorder("<"))
         images = images.reshape(shape)
     elif isinstance(values, _Text):
-        stand_in = np.broadcast_to(np.zeros((), dtype), shape)  # takes no memory
-        check_images(stand_in, metadata)
+        count = math.prod(shape)  # maybe beyond any array of NumPy's, even one without memory
+        if count > len(values.json):
+            raise InputError(f"{name}: data: too short for the shape {shape} of {count} numbers")
+        check_images(np.broadcast_to(np.zeros((), dtype), shape), metadata)
         return Numbers(name, values.json, tuple(shape), dtype.name)
     else:
         images = read_numbers(name, values, tuple(shape), dtype)

@@ -59,22 +59,28 @@ def serve(
 
 async def _serve(service: Service, listener: socket.socket) -> int:
     config, loop = service.config, asyncio.get_running_loop()
-    server = HttpServer(make_app(service), service, connection_limit(config))
+    connections = connection_limit(config)
+    server = HttpServer(make_app(service), service, connections)
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     rpc, rpc_port = None, None
     if config.grpc_port is not None:
         at = f"{address}:{config.grpc_port}"
-        rpc, rpc_port = await start_rpc(service, at, connection_limit(config))
+        rpc, rpc_port = await start_rpc(service, at, connections)
     stopping = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, number, stopping, service)
-    reloads: set[asyncio.Task[None]] = set()
-    loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(service.reload())))
+    reloads: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+
+    def reload() -> None:
+        reloads.add(task := loop.create_task(service.reload()))
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     fields = {"address": address, "port": port, "grpc_port": rpc_port}
     log.info("listening", extra={"fields": fields})
     if sys.stderr.isatty():  # elsewhere both outputs are for machines
-        say(where_to_look(address, port, rpc_port))
+        say(where_to_look(address, port, rpc_port, tls=config.tls_cert is not None))
     serving = loop.create_task(server.serve([listener]))
     starting = loop.create_task(service.start())
     try:
@@ -95,18 +101,19 @@ async def _serve(service: Service, listener: socket.socket) -> int:
     return 0
 
 
-def where_to_look(address: str, port: int, rpc_port: int | None) -> str:
+def where_to_look(address: str, port: int, rpc_port: int | None, *, tls: bool = False) -> str:
     """Return the addresses for a person, in one line.
 
     Args:
         address: That is listened on.
         port: Of HTTP.
         rpc_port: Of gRPC; None: it is off.
+        tls: Whether the service has a certificate.
     """
     anywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # which no browser opens
     address = anywhere.get(address, address)
     rpc = "" if rpc_port is None else f"; gRPC: {address}:{rpc_port}"
-    url = f"http://{address}:{port}"
+    url = f"{'https' if tls else 'http'}://{address}:{port}"
     return f"look at {url}/ (requests: {url}/docs, figures: {url}/metrics{rpc}); Ctrl-C stops it"
 
 

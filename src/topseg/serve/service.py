@@ -83,8 +83,9 @@ class Service:
         Raises:
             InputError: An engine cannot be opened.
         """
-        for model in self.models.values():
-            await model.start()
+        async with self._reloading:  # a reload meanwhile would close what has not been started
+            for model in self.models.values():
+                await model.start()
         log.info("ready", extra={"fields": {"models": list(self.models)}})
 
     async def reload(self) -> None:

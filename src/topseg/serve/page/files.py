@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from topseg import __version__
 from topseg.bundle.bundle import Bundle
@@ -65,8 +64,9 @@ def page_files(models: Mapping[str, Bundle], *, server: bool) -> dict[str, Path 
         server: Whether a service answers at ``segment`` beside the page.
 
     Returns:
-        Address -> a file, or its content. ``""`` is the page itself. onnxruntime-web is there where
-        it was installed (see :func:`install_ort`) and a model has a graph for it.
+        Address (as a web server sees it, decoded) -> a file, or its content. ``""`` is the page
+        itself. onnxruntime-web is there where it was installed (see :func:`install_ort`) and a
+        model has a graph for it.
     """
     files: dict[str, Path | bytes] = {
         path.name: path for path in sorted(FOLDER.iterdir()) if path.suffix in _SUFFIXES
@@ -77,8 +77,7 @@ def page_files(models: Mapping[str, Bundle], *, server: bool) -> dict[str, Path 
         files[f"samples/{number}.jpg"] = picture_jpeg(draw_scene(*scene).image)
     graphs = has_ort()
     handed = [
-        _model_files(f"models/{quote(name, safe='')}", bundle, graph=graphs)
-        for name, bundle in models.items()
+        _model_files(f"models/{name}", bundle, graph=graphs) for name, bundle in models.items()
     ]
     for one in handed:
         files |= one
@@ -114,20 +113,20 @@ def write_page(models: Mapping[str, Bundle], out: Path) -> None:
         InputError: ``out`` exists, images that a browser has not, or a network that topseg's engine
             does not know without an ONNX graph and onnxruntime-web.
     """
-    for bundle in models.values():
+    for name, bundle in models.items():
         architecture = bundle.metadata.architecture
         if architecture.in_channels != 3:
             raise InputError(
-                f"{bundle.folder}: takes {architecture.in_channels} channels, "
-                "but a browser's images have 3"
+                f"page: the model '{name}' takes {architecture.in_channels} channels, but a "
+                "browser's images have 3; leave it out"
             )
         if _knows(bundle):
             continue
         if "onnx" not in bundle.metadata.graphs:
             raise InputError(
-                f"{bundle.folder}: the page's own engine does not know {architecture.name}, and "
-                "there is no ONNX graph; write one by 'topseg export MODEL --out BUNDLE --formats "
-                "onnx'"
+                f"page: its own engine does not know {architecture.name}, and the model '{name}' "
+                "has no ONNX graph; write both by 'topseg export MODEL --out BUNDLE --formats onnx "
+                "web'"
             )
         if not has_ort():
             raise InputError(
