@@ -1,16 +1,22 @@
 """Reading images: upright, whole, 8-bit, of the channel count that was asked for."""
 
+import io
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import PIL.features
 import PIL.Image
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
-from topseg.media.images import decode_image, is_whole, read_image, read_size
+from topseg.core.installing import pip_install
+from topseg.media.images import decode_image, is_image, is_whole, read_image, read_size
 from topseg.media.tiff import upright
 
 Array = NDArray[np.uint8]
@@ -199,7 +205,7 @@ def test_png_chunk_longer_than_its_file_reaches_no_decoder(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_avif_is_turned_by_its_own_boxes(orientation: int, tmp_path: Path) -> None:
-    """OpenCV knows the turn of EXIF alone, which Pillow writes as boxes of the file."""
+    """Pillow writes the turn of EXIF as boxes of the file."""
     if not PIL.features.check("avif"):
         pytest.skip("Pillow was built without AVIF")
     exif = PIL.Image.Exif()
@@ -223,3 +229,151 @@ def test_few_bits_of_netpbm_are_spread(largest: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path), np.rint(values * (255 / largest)))
     with PIL.Image.open(path) as file:
         assert np.abs(np.asarray(file).astype(int) - read_image(path)).max() <= 1
+
+
+def written(picture: PIL.Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def opencvs(data: bytes, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) -> NDArray[Any]:
+    """What OpenCV decodes, in the order red, green, blue."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    assert image is not None
+    return image[..., ::-1]
+
+
+JPEGS = [
+    {"quality": quality, "subsampling": subsampling, "progressive": progressive}
+    for quality in (10, 75, 95, 100)
+    for subsampling in (0, 1, 2)
+    for progressive in (False, True)
+]
+
+
+@pytest.mark.parametrize("size", [(40, 60), (43, 61), (17, 33), (1, 1), (3, 200)])
+def test_jpegs_have_the_pixels_of_opencv(size: tuple[int, int], pixels: Array) -> None:
+    picture = PIL.Image.fromarray(cv2.resize(pixels, size[::-1]))
+    more = [{"restart_marker_rows": 1}, {"optimize": True}, {"quality": 90, "keep_rgb": True}]
+    for options in [*JPEGS, *more]:
+        data = written(picture, "JPEG", **options)
+        np.testing.assert_array_equal(decode_image(data, "a"), opencvs(data), str(options))
+        grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if "keep_rgb" not in options:
+            np.testing.assert_array_equal(decode_image(data, "a", 1)[..., 0], grey, str(options))
+    grey = written(picture.convert("L"), "JPEG")
+    np.testing.assert_array_equal(decode_image(grey, "a"), opencvs(grey))
+    inks = written(picture.convert("CMYK"), "JPEG")  # OpenCV divides by 256 instead of 255
+    assert np.abs(decode_image(inks, "a").astype(int) - opencvs(inks)).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_pngs_have_the_pixels_of_opencv(mode: str, pixels: Array) -> None:
+    picture = PIL.Image.fromarray(np.dstack([pixels, pixels[..., 1]]))
+    if mode == "I;16":
+        picture = PIL.Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    elif mode != "RGBA":
+        picture = picture.convert(mode)
+    data = written(picture, "PNG")
+    deep = 1 / 257 if mode == "I;16" else None
+    expected = opencvs(data) // 257 if deep else opencvs(data)
+    np.testing.assert_array_equal(decode_image(data, "a", scale=deep), expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("PNG", {"transparency": bytes(range(20))}),
+        ("PNG", {"transparency": 3}),
+        ("PNG", {"bits": 1}),
+        ("PNG", {"bits": 2}),
+        ("PNG", {"bits": 4}),
+        ("BMP", {}),
+    ],
+)
+def test_palettes_have_the_pixels_of_opencv(
+    form: str, options: dict[str, Any], pixels: Array
+) -> None:
+    colors = 2 ** options["bits"] if "bits" in options else 20
+    data = written(PIL.Image.fromarray(pixels).quantize(colors), form, **options)
+    np.testing.assert_array_equal(decode_image(data, "a"), opencvs(data))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("options", [{"quality": 20}, {"quality": 90}, {"lossless": True}])
+def test_webps_have_the_pixels_of_opencv(mode: str, options: dict[str, Any], pixels: Array) -> None:
+    picture = PIL.Image.fromarray(np.dstack([pixels, pixels[..., 1]])).convert(mode)
+    data = written(picture, "WEBP", **options)
+    np.testing.assert_array_equal(decode_image(data, "a"), opencvs(data))
+
+
+@pytest.mark.parametrize("color", [2, 6])
+def test_colors_of_16_bits_keep_them_all(
+    color: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (5, 7, 3 if color == 2 else 4), np.uint16)
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), deep)
+    with pytest.raises(InputError, match=r"got uint16 values, .*input.scale"):
+        read_image(path)
+    expected = np.rint(deep[..., 2::-1] * np.float32(1 / 257))
+    np.testing.assert_array_equal(read_image(path, scale=1 / 257), expected)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setattr("topseg.media.png.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=re.escape(pip_install("topseg[data]"))):
+        read_image(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_grey_of_colors_is_opencvs(dtype: Any, tmp_path: Path) -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", colors, photometric="rgb")
+    found = read_image(tmp_path / "a.tif", channels=1, scale=1)
+    np.testing.assert_array_equal(found[..., 0], np.rint(cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY)))
+
+
+@pytest.mark.parametrize("largest", [1, 7, 255, 4095, 65535])
+@pytest.mark.parametrize("kind", [b"P2", b"P3", b"P5", b"P6"])
+def test_netpbm_keeps_its_bits(kind: bytes, largest: int) -> None:
+    bands = 3 if kind in (b"P3", b"P6") else 1
+    values = np.random.default_rng(0).integers(0, largest + 1, (4, 5, bands))
+    head = kind + b"\n# a comment 3 3\n5 4\n%d\n" % largest
+    if kind in (b"P5", b"P6"):
+        data = head + values.astype(np.uint8 if largest < 256 else ">u2").tobytes()
+    else:
+        data = head + " ".join(map(str, values.ravel().tolist())).encode()
+    factor = 255 / largest if largest <= 255 else 1 / 257
+    found = decode_image(data, "a", scale=1 / 257)
+    np.testing.assert_array_equal(found, np.rint(values * factor).repeat(3 // bands, axis=2))
+    assert found.shape == (4, 5, 3)
+    with pytest.raises(InputError, match="a: truncated"):
+        decode_image(data[:-3] if kind in (b"P5", b"P6") else data.rsplit(maxsplit=1)[0], "a")
+
+
+def test_netpbm_of_nonsense() -> None:
+    for data in (b"P5 0 4 255\n", b"P6 2 2 70000\n" + bytes(24), b"P3 1 1 255\nred 0 0\n"):
+        with pytest.raises(InputError, match="a: not readable as an image; damaged"):
+            decode_image(data, "a")
+
+
+def test_pillows_limit_is_not_ours(monkeypatch: pytest.MonkeyPatch, pixels: Array) -> None:
+    data = written(PIL.Image.fromarray(pixels), "PNG")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    np.testing.assert_array_equal(decode_image(data, "a"), pixels)
+    assert PIL.Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(InputError, match="a: 60x40 pixels, expected 2399 at most"):
+        decode_image(data, "a", most_pixels=2399)
+
+
+def test_damaged_exif_turns_nothing(tmp_path: Path, pixels: Array) -> None:
+    data = written(PIL.Image.fromarray(pixels), "JPEG", exif=b"Exif\0\0MM\0*\0\0\xff\xff\1")
+    np.testing.assert_array_equal(decode_image(data, "a"), opencvs(data))
+
+
+def test_files_are_images_by_their_content(tmp_path: Path, pixels: Array) -> None:
+    (tmp_path / "picture.bin").write_bytes(written(PIL.Image.fromarray(pixels), "PNG"))
+    (tmp_path / "words.png").write_text("words")
+    assert is_image(tmp_path / "picture.bin")
+    assert not is_image(tmp_path / "words.png")
+    assert not is_image(tmp_path / "missing.png")

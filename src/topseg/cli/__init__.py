@@ -36,6 +36,7 @@ _EXTRAS = {
     **dict.fromkeys(("torch", "tensorboard"), "train"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "grpc", "prometheus_client"), "serve"),
     **dict.fromkeys(("ray", "pyarrow"), "ray"),
+    "cv2": "data",
     "rasterio": "geo",
     "av": "video",
     "onnxruntime": "onnx",

@@ -1,7 +1,7 @@
 """Masks: from the numbers or colours of a file to class indices, by one lookup table.
 
-Pillow opens them (and tifffile a TIFF), because it keeps a palette PNG's indices, which OpenCV
-would expand to colours, and the 16 bits of a mask with more than 255 classes. A value that has no
+Pillow opens them (and tifffile a TIFF): it keeps a palette PNG's indices, which are no colours
+here, and the 16 bits of a mask with more than 255 classes. A value that has no
 meaning is an error with its place, never a silent class.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -30,10 +29,10 @@ from topseg.data.errors import (
 from topseg.media.images import is_whole, read_array, read_bytes
 from topseg.media.jpeg2000 import is_jpeg2000, read_jpeg2000
 from topseg.media.netpbm import largest_value
+from topseg.media.png import is_deep_png, is_png, read_deep_png
 from topseg.media.tiff import is_tiff, read_tiff
 
 _LOSSY: Final = ("JPEG", "MPO", "AVIF", "HEIF")
-_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 UNKNOWN: Final = -1
 """In the place of a class: the raw value has no meaning."""
 
@@ -172,7 +171,7 @@ class MaskReader:
         lossy = file.format in _LOSSY or _is_lossy_webp(data)
         if lossy and not self._nearest:
             raise InputError(f"{path}: {file.format} changes a mask's values; save masks as PNG")
-        return array if self.colored else _as_stored(array, data)
+        return array if self.colored else _as_stored(array, data, str(path))
 
     def _colors_of(self, array: NDArray[Any], path: Path) -> NDArray[np.int32]:
         if array.ndim == 2 or array.shape[2] < 3:  # grey is a colour too
@@ -194,6 +193,8 @@ class MaskReader:
         if self.colored:
             classes = self._table[raw] - 1
         elif raw.dtype == np.uint8:
+            import cv2  # whose look-up is several times as fast as NumPy's
+
             classes = cv2.LUT(raw, self._table[:256])
         else:
             last = len(self._table) - 1  # stands for every value that is not in the table
@@ -246,15 +247,14 @@ class MaskReader:
         )
 
 
-def _as_stored(array: NDArray[Any], data: bytes) -> NDArray[Any]:
+def _as_stored(array: NDArray[Any], data: bytes, name: str) -> NDArray[Any]:
     """Return the numbers of a file that Pillow has spread, turned or cut."""
-    if data.startswith(_PNG_START):
+    if is_deep_png(data):
+        return read_deep_png(data, name)
+    if is_png(data):
         bits, color = data[24:26]
         if color == 0 and bits in (2, 4):  # grey, spread to 0..255
             return np.asarray(array // (255 // (2**bits - 1)))
-        if color != 0 and bits == 16:  # colours, cut to 8 bits
-            deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-            return np.asarray(deep)
     largest = largest_value(data)
     if largest == 1 and array.dtype == np.bool_:  # a bitmap, whose 1 is black
         return ~array

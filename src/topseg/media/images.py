@@ -1,8 +1,8 @@
 """Images: files become arrays here, and nowhere else.
 
-OpenCV decodes and turns an image by its EXIF orientation (TIFF and JPEG 2000 are read as they are
-stored); what a decoder would hide is made an error: the missing rest of a truncated file, or the
-low bits of a 16-bit one.
+Pillow decodes, and an image is turned by its EXIF orientation (TIFF, JPEG 2000 and Netpbm are read
+as they are stored); what a decoder would hide is made an error: the missing rest of a truncated
+file, or the low bits of a 16-bit one.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import threading
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from topseg.core import storage
@@ -24,7 +26,8 @@ from topseg.core.errors import InputError
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
 from topseg.media.jpeg2000 import HEAD, is_jpeg2000, read_jpeg2000, read_jpeg2000_size
-from topseg.media.netpbm import largest_value
+from topseg.media.netpbm import read_netpbm
+from topseg.media.png import is_deep_png, is_png, is_whole_png, read_deep_png
 from topseg.media.tiff import is_tiff, read_tiff, read_tiff_size, upright
 
 Image = NDArray[np.uint8]
@@ -33,16 +36,17 @@ Image = NDArray[np.uint8]
 # A JPEG marker that is neither a stuffed byte (FF 00), a restart (FF D0-D7) nor filling (FF FF).
 _JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_END: Final = 0xD9
-_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _EXIF_ORIENTATION: Final = 0x0112
 _HEIF: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+MOST_PIXELS: Final = 2**30
+_opening = threading.Lock()  # around what is set for the whole process
 
 
 def read_image(path: str | Path, channels: int = 3, scale: float | None = None) -> Image:
     """Read an image file, turned upright by its EXIF orientation.
 
     Args:
-        path: An image in any format OpenCV reads (1, 3 or 4 channels), or a ``.npy`` array (H, W)
+        path: An image in any format Pillow reads (1, 3 or 4 channels), or a ``.npy`` array (H, W)
             or (H, W, C) with any number of channels.
         channels: C. Grey becomes RGB for 3 and colour becomes grey for 1; nothing else is guessed.
         scale: Factor from 16-bit or float values to 0..255; 8-bit images are never scaled.
@@ -60,7 +64,14 @@ def read_image(path: str | Path, channels: int = 3, scale: float | None = None) 
     return decode_image(read_bytes(path), str(path), channels, scale)
 
 
-def decode_image(data: bytes, name: str, channels: int = 3, scale: float | None = None) -> Image:
+def decode_image(
+    data: bytes,
+    name: str,
+    channels: int = 3,
+    scale: float | None = None,
+    *,
+    most_pixels: int = MOST_PIXELS,
+) -> Image:
     """Decode the bytes of an image file as :func:`read_image` does.
 
     Args:
@@ -68,12 +79,13 @@ def decode_image(data: bytes, name: str, channels: int = 3, scale: float | None 
         name: What errors call it.
         channels: C.
         scale: Factor from 16-bit or float values to 0..255.
+        most_pixels: Pixels beyond which nothing is decoded.
 
     Raises:
-        InputError: Not an image, truncated, another channel count, or more than 8 bits without a
-            scale.
+        InputError: Not an image, truncated, too large, another channel count, or more than 8 bits
+            without a scale.
     """
-    return check_pixels(_decode(data, name, channels), name, channels, scale)
+    return check_pixels(_decode(data, name, channels, most_pixels), name, channels, scale)
 
 
 def read_size(path: str | Path) -> Size:
@@ -82,8 +94,6 @@ def read_size(path: str | Path) -> Size:
     Raises:
         InputError: No such file, or not an image.
     """
-    import PIL.Image
-
     path = Path(path)
     if path.suffix.lower() == ".npy":
         shape = read_array(path, mmap_mode="r").shape
@@ -96,12 +106,21 @@ def read_size(path: str | Path) -> Size:
         if is_jpeg2000(head):
             return read_jpeg2000_size(head, str(path))
     try:
-        with PIL.Image.open(path) as image:
+        with path.open("rb") as file, _open(file) as image:
             width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+            turned = _orientation(image) >= 5
+    except Exception as error:  # a damaged file can raise anything
         raise InputError(f"{path}: not readable as an image ({error})") from None
     return (width, height) if turned else (height, width)
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a file begins as an image does, whatever its name."""
+    try:
+        read_size(path)
+    except InputError:
+        return False
+    return True
 
 
 def is_whole(data: bytes) -> bool:
@@ -109,11 +128,10 @@ def is_whole(data: bytes) -> bool:
 
     Decoders fill the missing rest of a JPEG with grey. Its segments, or a PNG's chunks, are walked
     up to the end marker, so that neither an embedded thumbnail nor bytes after the end mislead, and
-    a chunk that claims to be longer than its file reaches no decoder (OpenCV allocates what it
-    claims, up to 4 GiB).
+    a chunk that claims to be longer than its file reaches no decoder.
     """
-    if data.startswith(_PNG_START):
-        return _png_is_whole(data)
+    if is_png(data):
+        return is_whole_png(data)
     if not data.startswith(b"\xff\xd8"):
         return True
     at = 2
@@ -122,17 +140,6 @@ def is_whole(data: bytes) -> bool:
         if data[at - 1] == _JPEG_END:
             return True
         at += int.from_bytes(data[at : at + 2], "big")  # a segment begins with its length
-    return False
-
-
-def _png_is_whole(data: bytes) -> bool:
-    """Walk the chunks: length, name, content, checksum."""
-    at = len(_PNG_START)
-    while at + 12 <= len(data):
-        name = data[at + 4 : at + 8]
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
-        if name == b"IEND":
-            return at <= len(data)
     return False
 
 
@@ -148,10 +155,8 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
+def _decode(data: bytes, name: str, channels: int, most_pixels: int) -> NDArray[Any]:
     """Decode to (H, W, C), values as they are in the file."""
-    import cv2
-
     if is_tiff(data):
         tiff = read_tiff(data, name)
         colors = tiff.is_color or tiff.colors is not None
@@ -163,68 +168,89 @@ def _decode(data: bytes, name: str, channels: int) -> NDArray[Any]:
             samples = np.rint(samples * (255 / (2**bits - 1))).astype(np.uint8)
         colors = samples.shape[2] >= 3
         return _first(samples, channels, colors=colors, has_alpha=found.has_alpha)
-    if data.startswith(b"GIF8") or (data.startswith(b"BM") and data[28:30] == b"\x10\0"):
-        # OpenCV makes transparent pixels black, and does not spread 5 and 6 bits to 8.
-        return _by_pillow(data, name, channels)
-    if data.startswith(b"P7"):  # OpenCV swaps its red and blue
+    if data.startswith(b"P7"):
         raise InputError(f"{name}: PAM is not supported; save the image as PNG")
     if not is_whole(data):
         raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")
-    flags = {
-        1: cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH,
-        3: cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH,
-    }.get(channels, cv2.IMREAD_UNCHANGED)
-    packed = data[4:8] == b"ftyp"  # AVIF, whose own turn OpenCV does not know
-    if packed:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    stored = read_netpbm(data, name)
+    if stored is not None:
+        return _first(stored, channels, colors=stored.shape[2] == 3, has_alpha=False)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        return _by_pillow(data, name, channels)
-    image = np.atleast_3d(image)
-    largest = largest_value(data)
-    if largest is not None and 1 < largest < 255:  # fewer than 8 bits are spread, as of TIFF
-        image = np.rint(image * (255 / largest)).astype(np.uint8)
-    if channels == 3:  # not by IMREAD_COLOR_RGB: OpenCV 5.0 scrambles 16-bit TIFF under it
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    elif channels == 4 and image.shape[2] == 4:
-        image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
-    if packed or (channels == 4 and image.shape[2] == 4):
-        image = upright(image, _orientation(io.BytesIO(data)))
-    return image
+        with _open(io.BytesIO(data)) as file:
+            width, height = file.size
+            if width * height > most_pixels:
+                raise InputError(
+                    f"{name}: {width}x{height} pixels, expected {most_pixels} at most; "
+                    "'topseg tile' reads large images window by window"
+                )
+            deep = is_deep_png(data)
+            pixels = read_deep_png(data, name) if deep else _by_pillow(file, channels)
+            if deep:
+                pixels = _first(pixels, channels, colors=True, has_alpha=pixels.shape[2] == 4)
+            return upright(pixels, _orientation(file))
+    except InputError:
+        raise
+    except Exception:  # a damaged file can raise anything, struct.error to MemoryError
+        raise InputError(f"{name}: not readable as an image{_remedy(data)}") from None
 
 
 def _first(pixels: NDArray[Any], channels: int, *, colors: bool, has_alpha: bool) -> NDArray[Any]:
     """Take the first C samples; grey becomes RGB for 3, and colours become grey for 1."""
-    import cv2
-
     if channels == 1 and colors and pixels.dtype in (np.uint8, np.uint16, np.float32):
-        return np.atleast_3d(
-            cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
-        )
+        return _grey(pixels)
     if channels == 3 and pixels.shape[2] == 1 + has_alpha:  # grey, or grey with alpha
         return pixels[..., :1].repeat(3, axis=2)
     return pixels[..., :channels]
 
 
-def _by_pillow(data: bytes, name: str, channels: int) -> NDArray[Any]:
-    """Decode what OpenCV does not read (HEIC by pillow-heif, where it is installed)."""
-    import PIL.Image
-    import PIL.ImageOps
+def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Turn the first three samples into grey, (H, W, 1), by the weights of ITU-R BT.601."""
+    if pixels.dtype == np.float32:
+        return np.asarray(pixels[..., :3] @ np.array([[0.299], [0.587], [0.114]], np.float32))
+    weights = np.array([[9798], [19235], [3735]], np.uint32)  # of 2^15
+    sums = pixels[..., :3].astype(np.uint32) @ weights
+    return np.asarray((sums + (1 << 14)) >> 15).astype(pixels.dtype)
 
-    if data[4:8] == b"ftyp" and find_spec("pillow_heif") is not None:
+
+def _open(file: BinaryIO) -> PIL.Image.Image:
+    """Open a file by Pillow, which reads its header.
+
+    HEIC is read by pillow-heif, where it is installed. Pillow's own limit of pixels, one for the
+    whole process, warns of large photographs; it is put aside here, and what Pillow tells of
+    damaged EXIF.
+    """
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and find_spec("pillow_heif") is not None:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as file:
-            pixels = np.atleast_3d(np.asarray(PIL.ImageOps.exif_transpose(file).convert(mode)))
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
-        raise InputError(f"{name}: not readable as an image{_remedy(data)}") from None
-    return pixels
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            return PIL.Image.open(file)
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = limit
+
+
+def _by_pillow(file: PIL.Image.Image, channels: int) -> NDArray[Any]:
+    """Decode an open file to (H, W, C)."""
+    if channels == 1:
+        file.draft("L", None)  # the grey that a JPEG holds
+    if file.mode[0] in "IF":  # 16 bits, or floats
+        file.load()
+        deep = np.asarray(file)
+        deep = deep.astype(np.uint16) if file.format == "PNG" else deep
+        return _first(np.atleast_3d(deep), channels, colors=False, has_alpha=False)
+    transparent = file.has_transparency_data
+    if channels == 4 and transparent:
+        return np.asarray(file.convert("RGBA"))
+    file.info.pop("transparency", None)  # of a palette, which Pillow would warn of
+    grey = file.mode in ("1", "L", "LA")
+    mode = "L" if grey and channels != 3 else "RGB"
+    pixels = np.atleast_3d(np.asarray(file if file.mode == mode else file.convert(mode)))
+    return _grey(pixels) if channels == 1 and not grey else pixels
 
 
 def _remedy(data: bytes) -> str:
@@ -235,19 +261,16 @@ def _remedy(data: bytes) -> str:
 
 def read_orientation(path: Path) -> int:
     """Return a file's EXIF orientation, 1 to 8; 1 is upright, or not known."""
-    with contextlib.suppress(OSError, ValueError, SyntaxError), path.open("rb") as file:
-        return _orientation(file)
+    with contextlib.suppress(Exception), path.open("rb") as file, _open(file) as image:
+        return _orientation(image)
     return 1
 
 
-def _orientation(file: BinaryIO) -> int:
-    import PIL.Image
-
-    no_image = PIL.Image.DecompressionBombError, PIL.UnidentifiedImageError  # to Pillow
-    with warnings.catch_warnings(), contextlib.suppress(*no_image):
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # no pixel is read
-        with PIL.Image.open(file) as image:
-            return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+def _orientation(image: PIL.Image.Image) -> int:
+    """Return the EXIF orientation; what is damaged turns nothing."""
+    with _opening, warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     return 1
 
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ from topseg.inference.predictor import Inputs, Predictor
 from topseg.inference.tta import Logits
 from topseg.inference.upsample import upsample_argmax
 from topseg.media import drawing
-from topseg.media.images import decode_image
+from topseg.media.images import MOST_PIXELS, decode_image
 from topseg.media.regions import Shapes, describe
 from topseg.runtimes.base import Runtime
 from topseg.serve.numbers import Numbers
@@ -129,7 +128,14 @@ class Pipeline:
         max_batch: Images that the network gets at once.
     """
 
-    def __init__(self, runtime: Runtime, *, max_batch: int = 1, threads: int = 1) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        max_batch: int = 1,
+        threads: int = 1,
+        max_pixels: int = MOST_PIXELS,
+    ) -> None:
         """Wrap a runtime and warm it up.
 
         Args:
@@ -137,8 +143,10 @@ class Pipeline:
             max_batch: Images that the network may get at once; it gets one, if this engine's
                 answers depend on what else is in a batch.
             threads: CPU threads of the tail.
+            max_pixels: Pixels of an image beyond which it is not decoded.
         """
         self._runtime = runtime
+        self._max_pixels = max_pixels
         self._predictor = Predictor(runtime, threads=threads)
         self._metadata = runtime.metadata
         self.max_batch = max_batch if self._is_exact(max_batch) else 1
@@ -168,7 +176,9 @@ class Pipeline:
         metadata, stage = self._metadata, work.answer.stage
         with stage("decode"):
             channels, scale = metadata.architecture.in_channels, metadata.input.scale
-            pixels = decode_image(work.task.data, "image", channels, scale)
+            pixels = decode_image(
+                work.task.data, "image", channels, scale, most_pixels=self._max_pixels
+            )
         with stage("resize"):
             work.image = self._predictor.prepare(pixels)
             work.arrays = work.image.arrays[0][None]
@@ -236,5 +246,5 @@ class Pipeline:
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Three channels of an image that has one or four."""
     if image.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+        return image.repeat(3, axis=2)
     return np.ascontiguousarray(image[:, :, :3])

@@ -1,8 +1,8 @@
 """Worker: a process that runs one pipeline, and the handle by which the server holds it.
 
 Images from outside are decoded and run in a process of their own: when a decoder or an engine dies
-of one, the server answers, starts another worker, and lives. This file imports nothing heavy, so
-that the decoder's own limit can be set before the decoder is loaded.
+of one, the server answers, starts another worker, and lives. This file imports nothing heavy: it is
+the server's as well.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WorkerPlan:
         open: Opens its engine, in the worker's process.
         max_batch: Images that the network gets at once.
         threads: CPU threads of engine and tail.
-        max_pixels: Pixels that the decoder itself refuses to exceed.
+        max_pixels: Pixels of an image beyond which it is not decoded.
     """
 
     bundle: Bundle
@@ -132,16 +132,17 @@ def _work(connection: Connection, plan: WorkerPlan) -> None:
         signal.signal(number, signal.SIG_IGN)
     silence = os.open(os.devnull, os.O_WRONLY)  # decoders write of damaged files what is no JSON
     os.dup2(silence, 2)
-    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(plan.max_pixels)
-    import cv2
-
     from topseg.serve.workers.pipeline import Pipeline
 
-    cv2.setNumThreads(plan.threads)
     try:
         if read_bundle(plan.bundle.folder) != plan.bundle:
             raise InputError(f"{plan.bundle.folder}: changed while it was served; reload it")
-        pipeline = Pipeline(plan.open(plan.bundle), max_batch=plan.max_batch, threads=plan.threads)
+        pipeline = Pipeline(
+            plan.open(plan.bundle),
+            max_batch=plan.max_batch,
+            threads=plan.threads,
+            max_pixels=plan.max_pixels,
+        )
     except Exception as error:
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         connection.send(f"{kind}{error}")
