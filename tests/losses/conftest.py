@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from topseg.losses import bands
+from topseg.losses import lean
 
 IGNORE = 255
 
@@ -33,4 +33,4 @@ def masks(K: int) -> Tensor:
 
 @pytest.fixture(params=[2**19, 500], ids=["one band", "bands"])
 def band(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bands, "_CPU_BAND", request.param)
+    monkeypatch.setattr(lean, "_CPU_BAND", request.param)

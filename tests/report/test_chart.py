@@ -49,3 +49,8 @@ def test_names_are_text() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert line_chart("Loss", [Series("loss", "red", [])]) == ""
+
+
+def test_very_small_values_have_ticks_of_their_own() -> None:
+    root = ElementTree.fromstring(line_chart("Rate", [Series("lr", "red", [(1, 3e-14), (2, 0.0)])]))
+    assert [text.text for text in root.iter("text")][:3] == ["0", "1e-14", "2e-14"]

@@ -13,7 +13,8 @@ from topseg.evaluation.details import details_of, summarize
 from topseg.evaluation.images import PerImage
 from topseg.evaluation.run import evaluate
 from topseg.inference.predictor import Predictor
-from topseg.report.evaluation import FOUND, INVENTED, MISSED, _paint, write_evaluation
+from topseg.report.evaluation import _paint, write_evaluation
+from topseg.report.html import BLUE, GREEN, ORANGE
 from topseg.report.pictures import Example
 
 
@@ -82,5 +83,5 @@ def test_faults_of_a_class_by_their_kind(labels: LabelSet) -> None:
     mask = np.array([[1, 0, 1, 1]], np.uint8).repeat(8, axis=1).repeat(8, axis=0)
     image = np.full((8, 32, 3), 200, np.uint8)
     painted = _paint(Example("x", image, truth, mask), image, 1, 255)
-    assert [tuple(painted[4, x].tolist()) for x in (4, 12, 20)] == [FOUND, MISSED, INVENTED]
+    assert [tuple(painted[4, x].tolist()) for x in (4, 12, 20)] == [GREEN, ORANGE, BLUE]
     assert tuple(painted[4, 28].tolist()) == (90, 90, 90), "no class: it counts nowhere"

@@ -31,6 +31,8 @@ def test_training_time_adds_up_over_the_log() -> None:
 def test_a_log_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"log\.jsonl: cannot be read as a log"):
         read_log(tmp_path)
-    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": ')
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": ')  # where a kill tore a line
+    assert read_log(tmp_path) == [{"step": 1}]
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": \n')
     with pytest.raises(InputError, match=r"log\.jsonl: cannot be read as a log"):
         read_log(tmp_path)

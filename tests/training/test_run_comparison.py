@@ -52,3 +52,14 @@ def test_no_runs(whole_run: Path, other: Path, tmp_path: Path) -> None:
         compare_runs(whole_run, other)
     with pytest.raises(InputError, match="give a run folder"):
         compare_runs(whole_run, tmp_path / "nothing")
+
+
+def test_a_torn_line_does_not_count_and_a_damaged_one_is_named(
+    whole_run: Path, other: Path
+) -> None:
+    log = other / "log.jsonl"
+    log.write_text(f'{log.read_text()}{{"step": ')  # where a kill tore a line
+    assert compare_runs(whole_run, other) == []
+    log.write_text(f"{log.read_text()}\n")
+    with pytest.raises(InputError, match=r"log\.jsonl: cannot be read as a log"):
+        compare_runs(whole_run, other)

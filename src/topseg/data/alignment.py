@@ -1,7 +1,7 @@
 """Alignment: which masks of a split do not lie on their images, judged by the split's own others.
 
-A mask that is shifted is told by itself. Whether one follows its image at all is told only where
-most do: soft or textured pictures have no edges to follow.
+A shifted mask is recognized on its own. That one does not follow its image is reported only where
+most others do: soft or textured pictures have no edges to follow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Alignment:
     fits: list[Fit] = field(default_factory=list)
 
     def add(self, pair: Pair, fit: Fit) -> None:
-        """Take note of one mask."""
+        """Add one mask."""
         self.pairs.append(pair)
         self.fits.append(fit)
 
@@ -71,7 +71,7 @@ class Alignment:
 
 
 def _words(shift: tuple[int, int]) -> str:
-    """Return a way in words, such as '6 pixels higher and 4 further left'."""
+    """Return a shift in words, such as '6 pixels higher and 4 further left'."""
     down, right = shift
     ways = []
     if down:

@@ -317,5 +317,5 @@ def _of_classes(split: str, counts: SplitCounts, labels: LabelSet) -> Iterator[P
 
 
 def _what(error: InputError) -> str:
-    """Return what is wrong; what to set is told once for all problems."""
+    """Return what is wrong; what to set is printed once, for all problems."""
     return error.what if isinstance(error, DataError) else str(error)

@@ -79,6 +79,7 @@ def fit_contours(image: Image, mask: Mask, ignore_index: int) -> Fit | None:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if min(size) < 4 * _REACH:
         return None
+    # Both at the size at which they are compared; the mask's contours without their margin.
     image = np.ascontiguousarray(image[..., : 3 if image.shape[2] >= 3 else 1])
     if scale < 1:
         image = np.atleast_3d(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
@@ -87,11 +88,13 @@ def fit_contours(image: Image, mask: Mask, ignore_index: int) -> Fit | None:
     contour = _contour(mask, ignore_index)[inner, inner]
     if np.count_nonzero(contour) < _LEAST:
         return None
+    # How strong the edges are on average under the contours, at every place that is tried.
     sums = cv2.matchTemplate(_edges(image), contour.astype(np.float32), cv2.TM_CCORR)
     spread = float(sums.std())
     if not spread > 0:
         return None
     places = (sums - sums.mean()) / spread
+    # The best place, and the best of those that are not near it.
     down, right = np.unravel_index(int(places.argmax()), places.shape)
     rows, columns = np.ogrid[: places.shape[0], : places.shape[1]]
     distant = np.hypot(rows - down, columns - right) > _NEAR

@@ -62,7 +62,7 @@ class Hashes:
     rows: list[Hash] = field(default_factory=list)
 
     def add(self, pair: Pair, found: Hash | None) -> None:
-        """Take note of one image."""
+        """Add one image."""
         if found is not None:
             self.pairs.append(pair)
             self.rows.append(found)
@@ -90,7 +90,7 @@ def near_duplicates(a: Hashes, b: Hashes) -> Iterator[tuple[Pair, Pair, float]]:
 
 
 def _normalized(rows: list[Hash]) -> NDArray[np.float32]:
-    """(n, 256) float32 of length 1."""
+    """Return hashes as (n, 256) float32 rows of length 1."""
     table = np.stack(rows).astype(np.float32)
     table /= np.sqrt(np.abs(table).sum(axis=1, keepdims=True))
     return table

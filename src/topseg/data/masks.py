@@ -297,7 +297,7 @@ def encode_colors(image: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def decode_colors(codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Turn color codes back into (..., 3) RGB."""
+    """Turn colour codes back into (..., 3) RGB."""
     return np.stack([codes >> 16 & 255, codes >> 8 & 255, codes & 255], axis=-1)
 
 
@@ -324,7 +324,7 @@ def _index_table(
 def _color_codes(
     labels: LabelSet, ignore_colors: tuple[tuple[int, int, int], ...]
 ) -> dict[int, int]:
-    """Color code -> class (or the ignore value)."""
+    """Return colour code -> class, or the ignore value."""
     codes: dict[int, int] = {}
     for index, code in enumerate(encode_colors(labels.colors()).tolist()):
         if code in codes:
@@ -340,7 +340,7 @@ def _color_codes(
 
 
 def _color_table(codes: dict[int, int]) -> NDArray[np.int32]:
-    """Color code -> class + 1, 0 where unknown: zeros take no memory until they are touched."""
+    """Return colour code -> class + 1, 0 where unknown: zeros take no memory until touched."""
     table = np.zeros(1 << 24, np.int32)
     for code, target in codes.items():
         table[code] = target + 1

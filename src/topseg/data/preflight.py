@@ -53,7 +53,7 @@ def read_masks_first(
     with contextlib.suppress(InputError):
         read_json(known)
         return 0
-    # The training masks in an order that is a sample wherever it is broken off.
+    # The training masks in random order: what is read before the time is up is a sample.
     order = np.random.default_rng(0).permutation(len(train))
     jobs = masks[: len(val)] + [train.pairs[i].mask for i in order]
     seen, ignored, end, done = np.zeros(train.labels.num_classes, np.int64), 0, 0.0, 0

@@ -27,8 +27,8 @@ def read_presence(config: DataConfig, pairs: Pairs) -> NDArray[np.bool_]:
         pairs: The pairs.
 
     Returns:
-        (N, K): whether an image shows a class. A mask that cannot be used shows none: whoever
-        reads it later tells what is wrong with it.
+        (N, K): whether an image shows a class. A mask that cannot be used shows none; reading it
+        later raises the error.
 
     Raises:
         InputError: The classes are not known.

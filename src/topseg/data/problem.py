@@ -1,4 +1,4 @@
-"""Problem: one thing that is wrong with a data set, and how many of them are told.
+"""Problem: one thing that is wrong with a data set, and how a list of them is printed.
 
 Files with one cause are listed below it, so that a hundred masks with one wrong value are one
 thing to read.

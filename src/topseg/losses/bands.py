@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from topseg.losses.lean import bilinear_matrix
-
-_CPU_BAND = 2**19  # values held at once: what a core's cache holds
-_GPU_BAND = 2**26
+from topseg.losses.lean import bilinear_matrix, rows_at_once
 
 
 def add_bands(
@@ -38,7 +35,7 @@ def add_bands(
         bilinear_matrix(n, N) for n, N in zip(logits.shape[2:], (H, W), strict=True)
     )
     down, across = down.to(device), across.to(device)
-    rows = max(1, (_CPU_BAND if device.type == "cpu" else _GPU_BAND) // (W * K))
+    rows = rows_at_once(W * K, device)
 
     def part(near: Tensor, share: Tensor, mask: Tensor) -> Tensor:
         with torch.autocast(device.type, enabled=False):

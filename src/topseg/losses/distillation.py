@@ -44,7 +44,7 @@ def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 
 def _divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int) -> Tensor:
-    """Kullback-Leibler divergence of the teacher's distribution from the student's, all added."""
+    """Return the sum of all Kullback-Leibler divergences KL(teacher || student)."""
     with torch.autocast(student.device.type, enabled=False):
         ours = (student.float() / temperature).log_softmax(dim)
         theirs = (teacher.float() / temperature).log_softmax(dim)

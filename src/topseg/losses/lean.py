@@ -265,7 +265,7 @@ def _by_bands(
     labelled = job.target != job.ignore_index
     if device.type == "cpu" and (((job.target < 0) | (job.target >= K)) & labelled).any():
         raise _not_a_class(job, K)
-    rows = max(1, (_CPU_BAND if device.type == "cpu" else _GPU_BAND) // (W * K))
+    rows = rows_at_once(W * K, device)
     with torch.autocast(device.type, enabled=False):
         for i, image in enumerate(logits):
             wide = image.transpose(0, 1) @ across.T  # (h, K, W)
@@ -304,6 +304,11 @@ def _by_bands(
             if gradient is not None:
                 gradient[i] = (outer @ across).transpose(0, 1)  # (K, h, w)
     return total, count
+
+
+def rows_at_once(values: int, device: torch.device) -> int:
+    """Return how many rows of so many values make a band."""
+    return max(1, (_CPU_BAND if device.type == "cpu" else _GPU_BAND) // values)
 
 
 def bilinear_matrix(n: int, N: int) -> tuple[Tensor, list[int]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.installing import pip_install
+from topseg.media.bounds import check_claim
 
 _BOX: Final = b"\0\0\0\x0cjP  "
 _CODESTREAM: Final = b"\xff\x4f\xff\x51"
@@ -26,9 +27,6 @@ _CODING_STYLE: Final = b"\xff\x52"
 _CHANNELS: Final = b"cdef"
 HEAD: Final = 65536
 """Bytes in which the codestream begins; colour profiles may come before it."""
-_MOST_BYTES: Final = 2**31
-_SMALL: Final = 2**26
-_MOST_RATIO: Final = 2**15
 
 
 @dataclass(frozen=True)
@@ -82,14 +80,7 @@ def read_jpeg2000(data: bytes, name: str) -> Jpeg2000:
     """
     header = _read_header(data, name)
     claimed = math.prod(header.shape) * (1 if max(header.bits) <= 8 else 2)
-    if claimed > _MOST_BYTES:
-        raise InputError(
-            f"{name}: {header.shape[1]}x{header.shape[0]} pixels of {header.shape[2]} samples take "
-            f"{claimed / 2**30:.1f} GiB, expected 2 at most; 'topseg tile' reads large images "
-            "window by window"
-        )
-    if claimed > max(_SMALL, _MOST_RATIO * len(data)):
-        raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")
+    check_claim(name, header.shape[:2], header.shape[2], claimed, len(data))
     try:
         samples = np.atleast_3d(_decode(data, name, header))
     except InputError:

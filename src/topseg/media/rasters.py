@@ -62,7 +62,7 @@ _SIGNATURES: Final = {
 }
 """How a file begins -> the only driver that may open it: formats that hold their pixels."""
 _GDAL: Final = {
-    # Not even by a way that nobody thought of.
+    # A second barrier, should a file name an address in a way that is not checked here.
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_CACHEMAX": 128 * 2**20,  # GDAL's default is a share of the machine's memory

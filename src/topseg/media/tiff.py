@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.installing import pip_install
+from topseg.media.bounds import check_claim, truncated
 from topseg.media.jpeg2000 import is_lossy
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-# Of a damaged file tifffile tells its log, where nobody looks; the error says it.
+# tifffile logs what is damaged in a file; here an error reports it.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -53,10 +54,6 @@ _WEBP: Final = (34927, 50001)
 _HEAD: Final = 4096
 _ALPHA: Final = (1, 2)  # of the tag ExtraSamples
 _MOST_SAMPLES: Final = 4096
-_MOST_BYTES: Final = 2**31
-"""Of the samples in memory; beyond it an image is read window by window or not at all."""
-_SMALL: Final = 2**26
-_MOST_RATIO: Final = 2**15  # what compression makes of one byte, in an empty image by Zstandard
 
 
 def is_tiff(data: bytes) -> bool:
@@ -244,16 +241,8 @@ def _check_bounds(page: TiffPage, name: str, length: int) -> None:
     assert page.dtype is not None
     segment = math.prod(page.chunks)  # of the largest tile or strip
     claimed = max(math.prod(page.shape), segment) * page.dtype.itemsize
-    if claimed > _MOST_BYTES:
-        raise InputError(
-            f"{name}: {page.imagewidth}x{page.imagelength} pixels of {page.samplesperpixel} "
-            f"samples take {claimed / 2**30:.1f} GiB, expected 2 at most; 'topseg tile' reads "
-            "large images window by window"
-        )
+    size = page.imagelength, page.imagewidth
+    check_claim(name, size, page.samplesperpixel, claimed, length)
     ends = zip(page.dataoffsets, page.databytecounts, strict=False)
-    if (
-        claimed > max(_SMALL, _MOST_RATIO * length)
-        or len(page.dataoffsets) < math.prod(page.chunked)
-        or any(start + count > length for start, count in ends)
-    ):
-        raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")
+    if len(page.dataoffsets) < math.prod(page.chunked) or any(a + n > length for a, n in ends):
+        raise truncated(name)

@@ -68,7 +68,7 @@ class VideoReader:
 
     Attributes:
         source: As it was given, without a password.
-        live: It has no end and does not wait (a camera, a stream): who is slow misses frames.
+        live: It has no end and does not wait (a camera, a stream): a slow reader misses frames.
         damaged: Packets of pictures so far that came damaged.
         fault: Why reading ended early; None: it did not.
     """
@@ -138,7 +138,7 @@ class VideoReader:
             self.fault = f"{self.damaged} damaged packets"
 
     def close(self) -> None:
-        """Let go of the file or the device."""
+        """Close the file or the device."""
         self._input.close()
 
     def start(self, base: Fraction) -> int:
@@ -162,7 +162,7 @@ class VideoReader:
             self.damaged += broken
 
     def _end(self) -> float | None:
-        """Where the container says that pictures and sound end, in seconds."""
+        """Return where pictures and sound end by the container, in seconds; None: unknown."""
         import av
 
         guessed: Any = av.format.Flags.no_timestamps  # a length is guessed from the bit rate
@@ -341,7 +341,7 @@ class VideoWriter:
 
 
 def _encoder() -> tuple[str, dict[str, str]]:
-    """The encoder that this build of FFmpeg has, and its settings (fast, and good to look at)."""
+    """Return the encoder that this build of FFmpeg has, and its settings: fast, at good quality."""
     import av
 
     if "libx264" in av.codecs_available:
@@ -350,7 +350,7 @@ def _encoder() -> tuple[str, dict[str, str]]:
 
 
 def _reason(error: Any) -> str:
-    """What went wrong, in FFmpeg's words."""
+    """Return what went wrong, in FFmpeg's words."""
     import av
 
     if isinstance(error, av.error.ExitError):

@@ -277,7 +277,8 @@ def read_recipe(
         overrides: ``a.b=c`` assignments. A relative path is relative to where it is written: in a
             file to that file's folder (PaddleSeg's and a packaged recipe's: to the current
             directory), in an override to the current directory.
-        report: Told what PaddleSeg's configuration became, one line a part.
+        report: Called with a line for each part of PaddleSeg's configuration that was translated,
+            and for each number that was changed.
 
     Raises:
         InputError: Everything that is wrong, one line each.
@@ -286,7 +287,7 @@ def read_recipe(
     if not path.suffix and not path.exists():
         known = did_you_mean(path.name, RECIPES)
         raise InputError(f"{path}: no such file, and no packaged recipe of that name{known}")
-    default = {"data": {"root": str(start_folder(path))}}  # as a root of "." would say
+    default = {"data": {"root": str(start_folder(path))}}  # what a root of "." means
     own = read_inherited(path, functools.partial(_anchor, report=report), find_recipe)
     tree = merge(default, own)
     given = [one.partition("=")[0] for one in overrides]
@@ -301,7 +302,7 @@ _DATA = ("data", "data.root")
 
 
 def _with_dataset(tree: Tree, overrides: Sequence[str]) -> Tree:
-    """Apply overrides; what ``dataset.yaml`` in a root given by one says of the data counts.
+    """Apply overrides; where one gives a root, the ``dataset.yaml`` in it counts.
 
     ``data=PATH`` and ``data.root=FOLDER`` bring a data set of their own: its ``dataset.yaml``
     stands above the recipe's data section and below the other overrides.

@@ -97,7 +97,7 @@ def _ticks(low: float, high: float) -> list[float]:
     unit = 10 ** math.floor(math.log10(span / 4))
     step = next(unit * m for m in (1, 2, 2.5, 5, 10) if span / (unit * m) <= 5)
     first, last = math.floor(low / step), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
+    return [float(f"{i * step:.12g}") for i in range(first, max(last, first + 1) + 1)]
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -15,15 +15,24 @@ from topseg.evaluation.images import iou
 from topseg.evaluation.run import Samples
 from topseg.inference.predictor import Predictor
 from topseg.media.drawing import Picture, colorize
-from topseg.report.html import cell, chip, definitions, document, fit, legend, percent
+from topseg.report.html import (
+    BLUE,
+    ORANGE,
+    cell,
+    chip,
+    definitions,
+    document,
+    fit,
+    legend,
+    percent,
+)
 from topseg.report.pictures import differences, shrink_image, shrink_mask
 from topseg.report.plots import interval_plot
 
 _LARGEST = 420
 """Longest side of a picture on the page, in pixels."""
-
-BETTER, WORSE = (86, 180, 233), (230, 159, 0)
-"""Told apart by colour-blind people as well."""
+_EXAMPLES = 6
+"""Images that are shown."""
 
 
 def write_comparison(
@@ -34,7 +43,6 @@ def write_comparison(
     dataset: Samples,
     *,
     names: tuple[str, str] = ("A", "B"),
-    pictures: int = 6,
 ) -> None:
     """Write the page; the images where the models disagree most are predicted once more.
 
@@ -45,22 +53,15 @@ def write_comparison(
         b: The second.
         dataset: The images that were compared.
         names: What the models are called.
-        pictures: Examples to show.
 
     Raises:
         InputError: The file cannot be written.
     """
-    page = _page(found, a, b, dataset, names, pictures)
-    write_text(path, "\n".join(page) + "\n")
+    write_text(path, "\n".join(_page(found, a, b, dataset, names)) + "\n")
 
 
 def _page(
-    found: PairedScores,
-    a: Predictor,
-    b: Predictor,
-    dataset: Samples,
-    names: tuple[str, str],
-    pictures: int,
+    found: PairedScores, a: Predictor, b: Predictor, dataset: Samples, names: tuple[str, str]
 ) -> Iterator[str]:
     title = f"{names[0]} and {names[1]}"
     header = [
@@ -76,7 +77,7 @@ def _page(
         yield "<p>In the last picture <b class=better>blue</b>: B alone is right; "
         yield "<b class=worse>orange</b>: A alone; red: both are wrong and differ.</p>"
         yield legend(found.labels, range(found.labels.num_classes))
-        for index in np.argsort(-found.disagreement, kind="stable")[:pictures].tolist():
+        for index in np.argsort(-found.disagreement, kind="stable")[:_EXAMPLES].tolist():
             yield _figure(found, index, a, b, dataset)
         yield "</section>"
 
@@ -131,13 +132,7 @@ def _classes(found: PairedScores) -> Iterator[str]:
     yield "Images were drawn again with replacement, the same for both models.</p></section>"
 
 
-def _figure(
-    found: PairedScores,
-    index: int,
-    a: Predictor,
-    b: Predictor,
-    dataset: Samples,
-) -> str:
+def _figure(found: PairedScores, index: int, a: Predictor, b: Predictor, dataset: Samples) -> str:
     sample, labels = dataset[index], found.labels
     size = fit((sample.mask.shape[0], sample.mask.shape[1]), _LARGEST)
     image, truth = shrink_image(sample.image, size), shrink_mask(sample.mask, size)
@@ -158,6 +153,6 @@ def _figure(
 def _judge(image: Picture, truth: Mask, one: Mask, two: Mask, ignore: int) -> Picture:
     """Paint where two masks differ in the colour of the one that is right; the rest grey."""
     out = differences(image, (one != two) & (truth != ignore))
-    out[(one == truth) & (two != truth)] = WORSE
-    out[(two == truth) & (one != truth)] = BETTER
+    out[(one == truth) & (two != truth)] = ORANGE
+    out[(two == truth) & (one != truth)] = BLUE
     return out

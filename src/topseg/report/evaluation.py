@@ -17,7 +17,18 @@ from topseg.evaluation.run import Samples
 from topseg.evaluation.scores import Scores
 from topseg.inference.predictor import Predictor
 from topseg.media.drawing import Picture
-from topseg.report.html import bar, cell, chip, definitions, document, fit, percent
+from topseg.report.html import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    bar,
+    cell,
+    chip,
+    definitions,
+    document,
+    fit,
+    percent,
+)
 from topseg.report.page import (
     RunReport,
     classes_section,
@@ -30,8 +41,6 @@ from topseg.report.plots import reliability_plot
 
 _LARGEST = 520
 """Longest side of a picture of a class's faults, in pixels."""
-MISSED, INVENTED, FOUND = (230, 159, 0), (86, 180, 233), (0, 158, 115)
-"""Told apart by colour-blind people as well."""
 
 
 def write_evaluation(
@@ -164,7 +173,7 @@ def _paint(example: Example, image: Picture, index: int, ignore: int) -> Picture
     there, seen = truth == index, (mask == index) & (truth != ignore)
     nothing: NDArray[np.bool_] = np.zeros_like(there)
     out = differences(image, nothing)
-    for where, color in ((there & seen, FOUND), (there & ~seen, MISSED), (seen & ~there, INVENTED)):
+    for where, color in ((there & seen, GREEN), (there & ~seen, ORANGE), (seen & ~there, BLUE)):
         out[where] = color
     return out
 

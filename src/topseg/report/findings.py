@@ -23,14 +23,13 @@ from topseg.data.masks import UNKNOWN, MaskReader
 from topseg.data.problem import Evidence, Problem
 from topseg.media.drawing import Picture, overlay
 from topseg.media.images import read_image
-from topseg.report.html import cell, fit
+from topseg.report.html import BLUE, ORANGE, cell, fit
 from topseg.report.pictures import differences, shrink_image, shrink_mask
 
 _LARGEST = 420
 """Longest side of a picture on the page, in pixels."""
 _CROP = 96
 """Side in pixels of what is cut out around one place of a mask."""
-_HERE, _THERE = (230, 159, 0), (86, 180, 233)
 _RED = (255, 45, 85)
 _ALPHA = 0.6
 
@@ -68,7 +67,9 @@ class Pictures:
         """Return a ``<figure>`` of a problem; of its text alone where nothing can be shown."""
         seen, cells = problem.evidence, ""
         if seen is not None and self.readers:
-            with contextlib.suppress(InputError):  # a file that cannot be read, as its text tells
+            with contextlib.suppress(
+                InputError
+            ):  # an unreadable file, which the text names already
                 cells = "".join(
                     cell(what, picture, f"{what} of {escape(problem.text)}")
                     for what, picture in self._draw(seen)
@@ -139,8 +140,8 @@ def _contours(image: Picture, mask: NDArray[Any], shift: tuple[int, int]) -> Pic
     down, right = (round(scale * way) for way in shift)
     moved = np.array([[1, 0, right], [0, 1, down]], np.float32)
     there = cv2.warpAffine(border.view(np.uint8), moved, size[::-1]) > 0
-    out[border] = _HERE
-    out[there] = _THERE
+    out[border] = ORANGE
+    out[there] = BLUE
     return out
 
 

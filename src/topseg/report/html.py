@@ -13,6 +13,10 @@ from topseg.core.geometry import Size
 from topseg.core.labels import Color, LabelSet
 from topseg.media.drawing import Picture, picture_jpeg, picture_png
 
+BLUE, ORANGE, GREEN = (86, 180, 233), (230, 159, 0), (0, 158, 115)
+"""Colours that colour-blind people tell apart as well (Okabe and Ito,
+https://jfly.uni-koeln.de/color)."""
+
 
 def document(title: str, header: Iterable[str], main: Iterable[str]) -> Iterator[str]:
     """Return a page, line by line.

@@ -11,6 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from topseg.core.files import write_text
 from topseg.core.labels import LabelSet
 from topseg.evaluation.scores import Scores
@@ -84,8 +86,9 @@ def pictures_section(
     yield f"<section><h2>{title}</h2>"
     yield f"<p>{order} Differences are red; pixels that belong to no "
     yield "class are black in the truth and count nowhere.</p>"
-    used = set().union(*(set(e.truth.flat) | set(e.prediction.flat) for e in report.examples))
-    yield legend(report.labels, (i for i in range(report.labels.num_classes) if i in used))
+    masks = [mask.ravel() for e in report.examples for mask in (e.truth, e.prediction)]
+    used = np.unique(np.concatenate(masks)).tolist()
+    yield legend(report.labels, (i for i in used if i < report.labels.num_classes))
     yield from (example_figure(example, report.labels) for example in report.examples)
     yield "</section>"
 

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from topseg.bundle.bundle import Bundle
 from topseg.core.errors import InputError
 from topseg.core.files import read_json
+from topseg.core.terminal import duration
 from topseg.data.dataset import open_dataset
 from topseg.evaluation.run import evaluate
 from topseg.evaluation.scores import Scores
@@ -39,7 +40,6 @@ def report_run(
     title: str | None = None,
     commands: Sequence[str] | None = None,
     pictures: int = 8,
-    runtime: str = "auto",
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
@@ -51,7 +51,6 @@ def report_run(
         title: The headline; None names the network and the data.
         commands: What the reader may type next; None: what to do with this model.
         pictures: Examples to show.
-        runtime: The engine.
         device: Where to run.
         progress: Called after each image with (done, total).
 
@@ -66,7 +65,7 @@ def report_run(
     dataset = open_dataset(
         recipe.data, "val", channels=metadata.architecture.in_channels, scale=metadata.input.scale
     )
-    predictor = Predictor(open_runtime(bundle, runtime, device=device))
+    predictor = Predictor(open_runtime(bundle, device=device))
     start = time.perf_counter()
     scores = evaluate(predictor, dataset, progress=progress)
     speed = len(dataset) / (time.perf_counter() - start)
@@ -88,14 +87,15 @@ def report_run(
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """Read the lines of a run's log.
+    """Read the lines of a run's log, without one that was cut off when the run was killed.
 
     Raises:
         InputError: There is none, or a line is not JSON.
     """
     path = run / "log.jsonl"
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+        return [json.loads(line) for line in lines]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a log ({error})") from None
 
@@ -144,7 +144,7 @@ def _figures(
     if seconds:
         images = recipe.train.batch_size * max(line["step"] for line in log)
         figures |= {
-            "training": _duration(seconds),
+            "training": duration(seconds),
             "training speed": f"{images / seconds:.0f} images/s",
         }
     return figures
@@ -181,11 +181,3 @@ def _commands(run: Path) -> list[str]:
     }
     width = max(map(len, commands))
     return [f"{command:{width}}  # {meaning}" for command, meaning in commands.items()]
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -197,7 +197,7 @@ class _Scene:
         cv2.fillPoly(self.mask, [corners], _GROUND, shift=4)
 
     def _roughen(self) -> None:
-        """Return the ground its texture, long streaks and fine grain."""
+        """Add texture to the ground: long streaks and fine grain."""
         top = int((self.mask == _GROUND).any(axis=1).argmax())
         size = self.mask.shape[0] - top, self.mask.shape[1]
         streaks = noise(self.rng, size, (48, 6)) + noise(self.rng, size, (90, 70))

@@ -2,7 +2,7 @@
 
 It is written under a hidden name, every file is flushed to the disk, and one rename makes it
 appear; so the last good one survives a crash at any byte. Each is a bundle too: ``metadata.json``
-holds the SHA-256 of every file, which tells a damaged one.
+holds the SHA-256 of every file, by which a damaged one is recognized.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, metadata: Metadata) -> Pa
     """Write ``checkpoints/step_00001000`` of a run; one that is there already is replaced.
 
     Raises:
-        InputError: It cannot be written, say because the disk is full; the older ones are whole.
+        InputError: It cannot be written, as when the disk is full; the older ones are whole.
     """
     folder = run / "checkpoints" / f"step_{checkpoint.state['step']:08d}"
     with new_folder(folder) as new:
@@ -89,7 +89,7 @@ def newest_checkpoint(
 
     Args:
         run: The run folder.
-        warn: Told of each damaged one that is passed over.
+        warn: Called with a text about each damaged one, which is skipped.
 
     Returns:
         Its folder and what it holds; None, None where none was ever written.

@@ -70,11 +70,15 @@ def _compare_checkpoints(a: Path, b: Path) -> list[str]:
 
 
 def _log(run: Path) -> list[dict[str, Any]]:
+    """Read a log without its times; a line that was cut off when the run was killed is left out."""
     try:
-        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        text = (run / "log.jsonl").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
     except FileNotFoundError:
         raise InputError(f"{run}: no log.jsonl in it; give a run folder") from None
-    return [{k: v for k, v in json.loads(line).items() if k not in WALL_CLOCK} for line in lines]
+    except ValueError as error:
+        raise InputError(f"{run / 'log.jsonl'}: cannot be read as a log ({error})") from None
+    return [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in lines]
 
 
 def _checkpoints(run: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Determinism: operations whose result varies from run to run on a GPU are refused."""
+"""Determinism: operations whose result varies from run to run on a GPU become errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @contextlib.contextmanager
 def determinism(wanted: bool) -> Iterator[None]:
-    """Have torch refuse such operations, or take slower ones in their place, in the block."""
+    """Make torch raise at such operations, or use slower ones that do not vary, in the block."""
     if not wanted:
         yield
         return

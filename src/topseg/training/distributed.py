@@ -65,7 +65,7 @@ class World:
             tensor.copy_(piece.view(tensor.shape))
 
     def average_statistics(self, model: nn.Module) -> None:
-        """Make the batch-norm statistics of all processes their mean."""
+        """Replace the batch-norm statistics of all processes by their mean."""
         if self.size == 1:
             return
         statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
@@ -133,7 +133,7 @@ _TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 @contextlib.contextmanager
 def _exchange() -> Iterator[None]:
-    """Return what it means when an exchange breaks off."""
+    """Turn the failure of an exchange into an error that says what to do."""
     try:
         yield
     except RuntimeError as error:

@@ -82,7 +82,7 @@ class StepBatches(torch.utils.data.Dataset[TensorBatch | InputError]):
         truth = np.stack([sample.mask for sample in samples])
         masks = torch.from_numpy(truth if truth.dtype == np.uint8 else truth.astype(np.int32))
         if torch.utils.data.get_worker_info() is not None:
-            # Now and not by the queue, which would lose a batch that does not fit and say nothing.
+            # Here and not in the queue, which drops a batch that does not fit without an error.
             try:
                 images.share_memory_()  # type: ignore[no-untyped-call]
                 masks.share_memory_()  # type: ignore[no-untyped-call]
@@ -139,7 +139,7 @@ def load_batches(
                 raise batch
             yield batch
     finally:
-        # One may hang in a read for ever, and it leaves signals to its parent.
+        # A worker may hang in a read for ever, and ignores the signals that its parent handles.
         with _unwatched():
             for worker in workers:
                 worker.kill()

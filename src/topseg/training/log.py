@@ -1,4 +1,4 @@
-"""Log: what a run says while it trains, to a file for programs and to the screen for people.
+"""Log: what a run reports while it trains, to a file for programs and to the screen for people.
 
 ``log.jsonl`` has one line a logged step and one an evaluation. A checkpoint notes how long the file
 was, and resuming cuts it back to that, so the log of a run that was interrupted reads like that of
@@ -46,7 +46,7 @@ class Log:
             steps: Steps in all.
             size: Bytes of ``log.jsonl`` to keep; what follows them was not checkpointed.
             main: Whether this is the first process.
-            trackers: Are told everything as well.
+            trackers: Receive all of it as well.
         """
         self.main = main
         self.steps = steps

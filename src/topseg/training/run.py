@@ -60,7 +60,7 @@ def open_run(
         run: The folder.
         recipe: What to train.
         resume: Go on with the run in the folder.
-        warn: Told of what the user should know.
+        warn: Called with what the user should know.
 
     Returns:
         The newest good checkpoint and what it holds; None, None: start at step 0.

@@ -81,8 +81,7 @@ def train(
         out: The run folder.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         resume: Go on with the run in ``out`` from its newest good checkpoint.
-        trackers: What is told everything beside the log: "tensorboard", "wandb", "mlflow", or a
-            callback.
+        trackers: What receives all that is logged: "tensorboard", "wandb", "mlflow", or a callback.
 
     Returns:
         0 when all steps are done, now or before; 128 plus the signal's number (130 after Ctrl-C,
@@ -117,8 +116,8 @@ def train(
             check_data(checkpoint.state["data"], notes["data"])
             state.restore(checkpoint)
             size = checkpoint.state["log_bytes"]
-        told = [make(out, state.step, to_tree(recipe)) for make in makers if world.main]
-        with Log(out, state.step, recipe.train.steps, size, world.main, told) as log:
+        receivers = [make(out, state.step, to_tree(recipe)) for make in makers if world.main]
+        with Log(out, state.step, recipe.train.steps, size, world.main, receivers) as log:
             if checkpoint is not None and state.evaluated == recipe.train.steps:
                 log.say(f"{out}: already finished; raise train.steps to continue")
             elif checkpoint is not None:
@@ -189,7 +188,7 @@ class Trainer:
                 stopping = self.world.any(stop.code != 0)
                 guard = None
                 if not stopping and self._due(config.eval_every) and state.evaluated != state.step:
-                    if self.saved != state.step:  # whatever befalls the evaluation, no step is lost
+                    if self.saved != state.step:  # an evaluation that fails costs no step
                         guard = self._save()
                     stopping = not self._evaluate(stop)
                 patient = config.early_stop is None or state.stale < config.early_stop
@@ -316,7 +315,7 @@ class Trainer:
         return True
 
     def _evaluate_one(self) -> None:
-        """Do what an evaluation does with one image."""
+        """Predict and draw one validation image, as an evaluation does."""
         shown, where = self.state.shown, self.world.device
         next(draw_samples(shown, self.metadata(), self.val, 1, where), None)
 
@@ -353,6 +352,6 @@ class Trainer:
             palette=labels.palette,
             input=self.recipe.input,
             resize=self.recipe.resize,
-            recipe=without_paths(self.recipe),  # where data lay here is nobody's business
+            recipe=without_paths(self.recipe),  # a bundle names no paths of this machine
             **more,  # type: ignore[arg-type]
         )

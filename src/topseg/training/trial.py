@@ -33,7 +33,7 @@ from topseg.training.validation import draw_samples
 
 
 def dry_run(recipe: Recipe, device: str = "auto") -> str:
-    """Put one batch through everything and say what a run will take.
+    """Put one batch through every stage and estimate what a run will take.
 
     Args:
         recipe: What would be trained.
@@ -43,7 +43,7 @@ def dry_run(recipe: Recipe, device: str = "auto") -> str:
         Lines for people: data, network, terms of the loss, speed, memory, time.
 
     Raises:
-        InputError: What a run would refuse.
+        InputError: What a run would raise.
     """
     config = recipe.train
     with _open_trial(recipe, device) as trainer, _single_threaded_images():
@@ -84,7 +84,7 @@ def dry_run(recipe: Recipe, device: str = "auto") -> str:
 
 
 def bench_data(recipe: Recipe, device: str = "auto", seconds: float = 3.0) -> str:
-    """Measure each stage between an image file and a step, and say which is the bottleneck.
+    """Measure each stage between an image file and a step, and name the bottleneck.
 
     Args:
         recipe: Its data, augmentation, batch and workers are measured.
@@ -95,7 +95,7 @@ def bench_data(recipe: Recipe, device: str = "auto", seconds: float = 3.0) -> st
         A table of milliseconds an image and images/s, and a sentence.
 
     Raises:
-        InputError: What a run would refuse.
+        InputError: What a run would raise.
     """
     config = recipe.train
     with _open_trial(recipe, device) as trainer:

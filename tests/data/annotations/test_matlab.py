@@ -52,6 +52,7 @@ def test_semantic_boundaries_dataset(labels: Labels) -> None:
         ({"a": rows(0, 1, 1, 1, 1, 1), "b": rows(0, 1, 1, 1, 1, 1)}, r"got 2 arrays.*\(a, b\)"),
         ({"a": "text"}, "got 0 arrays"),
         ({"a": rows(0, 1, 1, 1, 1, 1) + 0.5}, "fractions"),
+        ({"a": rows(0, 1, 1, 1, 1, 1) * np.nan}, "fractions"),
     ],
 )
 def test_files_without_a_mask(labels: Labels, arrays: dict[str, Any], text: str) -> None:

@@ -70,4 +70,4 @@ def test_reference_samples(seed: int, record_property: Callable[[str, object], N
     record_property("changes", kinds)
     record_property("largest difference in grey levels", float(difference.max()))
     assert np.quantile(difference, 0.99) <= (8 if "hue" in kinds else 1)
-    assert difference.max() < 2.01 or "hue" in kinds  # measured: 0, 2 and 1 at the three seeds
+    assert difference.max() < 1.01 or "hue" in kinds  # measured: 0, 0 and 1 at the three seeds

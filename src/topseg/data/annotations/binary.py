@@ -9,17 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
-from topseg.data.annotations.files import Glimpse
 from topseg.data.annotations.masked import find_masked, mask_item, read_codes
 from topseg.data.annotations.source import UNPAINTED, Options, Source, SourceFormat
 
 FOREGROUND: Final = "foreground"
 GREYS: Final = "pixels between black and white, taken by halves"
-
-
-def recognize(seen: Glimpse) -> bool:
-    """Recognize nothing: any mask might be meant so."""
-    return False
 
 
 def open_source(source: Path, options: Options) -> Source:
@@ -72,6 +66,5 @@ FORMAT: Final = SourceFormat(
     title="black and white (0/255, 0/1)",
     files="images and masks by name, as for `colors`",
     notes=f"white is `{FOREGROUND}`: `--rename {FOREGROUND}=NAME`; a grey between counts by halves",
-    recognize=recognize,
     open=open_source,
 )

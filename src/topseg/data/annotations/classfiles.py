@@ -14,15 +14,10 @@ from typing import Final
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.data.annotations.binary import GREYS, read_binary
-from topseg.data.annotations.files import Glimpse, split_of
+from topseg.data.annotations.files import split_of
 from topseg.data.annotations.masked import image_files, in_mask_folder, is_mask_word
 from topseg.data.annotations.shapes import Bitmap, crop
 from topseg.data.annotations.source import Content, Item, Options, Region, Source, SourceFormat
-
-
-def recognize(seen: Glimpse) -> bool:
-    """Recognize nothing: any folder of masks might be meant so."""
-    return False
 
 
 def open_source(source: Path, options: Options) -> Source:
@@ -107,6 +102,5 @@ FORMAT: Final = SourceFormat(
     files="`images/`; `masks/IMAGE/CLASS.png`, `masks/CLASS/IMAGE.png` or `masks/IMAGE_CLASS.png`",
     overlap="area",
     notes="white is the class; a grey between counts by halves",
-    recognize=recognize,
     open=open_source,
 )

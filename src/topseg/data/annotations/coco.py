@@ -26,16 +26,10 @@ from topseg.data.annotations.files import (
     root_of,
     split_of,
 )
+from topseg.data.annotations.listing import Listing
 from topseg.data.annotations.rle import RunLengths, decode_counts
 from topseg.data.annotations.shapes import Polygons, Shape, ShapeError
-from topseg.data.annotations.source import (
-    Content,
-    Item,
-    Options,
-    Region,
-    Source,
-    SourceFormat,
-)
+from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
 
 
 @dataclass(frozen=True, config=LOOSE)
@@ -89,7 +83,7 @@ def recognize(seen: Glimpse) -> bool:
 
 
 def _has_objects(path: Path) -> bool:
-    """Tell files of objects from captions, keypoints and panoptic ones."""
+    """Return whether a file is of objects, and not of captions, keypoints or panoptic segments."""
     return (
         has_keys(path, "images", "categories", "segmentation")
         and not has_keys(path, "segments_info")
@@ -107,27 +101,19 @@ def open_source(source: Path, options: Options) -> Source:
     files = [path for path in find_files(source, ".json") if path == source or _has_objects(path)]
     if not files:
         raise InputError(f"{source}: no COCO file (.json with images, annotations, categories)")
-    images = Images(options.images or root)
+    listing = Listing(Images(options.images or root))
     read = [(path, read_schema(path, CocoFile)) for path in files]
     names = category_names([(path, content.categories) for path, content in read])
     numbers = {name: number for number, name in enumerate(names.values())}
     by_id = {id: numbers[name] for id, name in names.items()}
-    items: dict[str, Item] = {}
-    problems = []
     for path, content in read:
         regions = defaultdict(list)
         for annotation in content.annotations:
             regions[annotation.image_id].append(annotation)
         for image in content.images:
             found = regions.pop(image.id, [])
-            try:
-                file = images.find(image.file_name, path)
-            except InputError as error:
-                problems.append((f"{path}: {image.file_name}", str(error)))
-                continue
-            name = images.name(file)
-            if name in items:
-                problems.append((f"{path}: {name}", "an image that is listed twice"))
+            file = listing.find(image.file_name, path)
+            if file is None:
                 continue
 
             def read_content(
@@ -135,11 +121,11 @@ def open_source(source: Path, options: Options) -> Source:
             ) -> Content:
                 return _content(image, found, by_id)
 
-            items[name] = Item(file, name, split_of(path, root), read_content, (path,))
+            listing.add(file, split_of(path, root), read_content, path)
         lost = sum(map(len, regions.values()))
         if lost:
-            problems.append((str(path), f"{lost} regions of images that it does not list"))
-    return Source(tuple(numbers), tuple(items.values()), problems=tuple(problems))
+            listing.problems.append((str(path), f"{lost} regions of images that it does not list"))
+    return Source(tuple(numbers), listing.items, problems=tuple(listing.problems))
 
 
 def category_names(files: list[tuple[Path, list[CocoCategory]]]) -> dict[int, str]:

@@ -192,6 +192,15 @@ def read_palette(file: Path) -> LabelSet:
     return LabelSet(tuple(rows), tuple(rows.values()))
 
 
+def parse_hex(text: str) -> Color | None:
+    """Read ``#rrggbb``; None: it is no such text."""
+    try:
+        red, green, blue = bytes.fromhex(text.removeprefix("#"))
+    except ValueError:
+        return None
+    return red, green, blue
+
+
 FORMAT: Final = SourceFormat(
     name="colors",
     title="RGB colours",

@@ -65,7 +65,7 @@ def convert_data(
         options: Where the images are, and what else a format may be told.
         copy: Whether images are copied into the data set instead of being listed where they are.
         workers: Threads; None: one for each processor.
-        report: Told the rules before anything is written.
+        report: Called with each line of the rules, before anything is written.
         progress: Called with (done, total) images.
 
     Returns:

@@ -20,9 +20,11 @@ from topseg.core.errors import InputError, shorten
 from topseg.core.files import check_regular
 from topseg.core.geometry import Size
 from topseg.core.labels import Color, default_palette
+from topseg.data.annotations.colors import parse_hex
 from topseg.data.annotations.files import Glimpse, Images, find_files, root_of, split_of
+from topseg.data.annotations.listing import Listing
 from topseg.data.annotations.shapes import Bitmap, Late, Polygons, Shape, ShapeError
-from topseg.data.annotations.source import Content, Item, Options, Region, Source, SourceFormat
+from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
 
 _SHAPES: Final = frozenset(
     {"polygon", "mask", "ellipse", "box", "polyline", "points", "cuboid", "skeleton"}
@@ -82,44 +84,34 @@ def open_source(source: Path, options: Options) -> Source:
     if not paths:
         raise InputError(f"{source}: no file of CVAT for images 1.1 (annotations.xml)")
     root = root_of(source)
-    images = Images(options.images or root)
+    listing = Listing(Images(options.images or root))
     files = [read_file(path) for path in paths]
     colors: dict[str, Color | None] = {}
     for file in files:
         colors |= {name: color for name, color in file.names.items() if not colors.get(name)}
     numbers = {name: number for number, name in enumerate(colors)}
-    items: dict[str, Item] = {}
-    problems = []
     for file in files:
         if file.tracks:
             reason = f"{file.tracks} tracks of a video; export it as 'CVAT for images 1.1'"
-            problems.append((str(file.path), reason))
+            listing.problems.append((str(file.path), reason))
         for one in file.images:
-            given = one.attributes.get("name", "")
-            try:
-                image = images.find(given, file.path)
-            except InputError as error:
-                problems.append((f"{file.path}: {given}", str(error)))
-                continue
-            name = images.name(image)
-            if name in items:
-                problems.append((f"{file.path}: {name}", "an image that is listed twice"))
+            image = listing.find(one.attributes.get("name", ""), file.path)
+            if image is None:
                 continue
 
             def read_content(size: Size, file: CvatFile = file, one: CvatImage = one) -> Content:
                 return _content(file, one, size, numbers)
 
-            split = one.attributes.get("subset") or split_of(image, images.root)
-            split = split_of(Path(split), root)
-            items[name] = Item(image, name, split, read_content, (file.path,))
+            split = one.attributes.get("subset") or split_of(image, listing.images.root)
+            listing.add(image, split_of(Path(split), root), read_content, file.path)
     free = iter(default_palette(len(colors) + 256))
     taken = set(colors.values())
     palette = [color or next(c for c in free if c not in taken) for color in colors.values()]
     return Source(
         tuple(numbers),
-        tuple(items.values()),
+        listing.items,
         palette=tuple(palette) if len(set(palette)) == len(palette) else None,
-        problems=tuple(problems),
+        problems=tuple(listing.problems),
     )
 
 
@@ -158,7 +150,7 @@ def read_file(path: Path) -> CvatFile:
             value = "".join(text).strip()
             if tag == "name":
                 found.names.setdefault(value, None)
-            elif found.names and (color := _color(value)):
+            elif found.names and (color := parse_hex(value)):
                 found.names[next(reversed(found.names))] = color
 
     parser.StartDoctypeDeclHandler = refuse
@@ -175,15 +167,6 @@ def read_file(path: Path) -> CvatFile:
     except (expat.ExpatError, LookupError, ValueError) as error:  # also of unknown encodings
         raise InputError(f"{path}: not readable as XML ({error}); export it again") from None
     return found
-
-
-def _color(text: str) -> Color | None:
-    """Read ``#rrggbb``."""
-    try:
-        red, green, blue = bytes.fromhex(text.removeprefix("#"))
-    except ValueError:
-        return None
-    return red, green, blue
 
 
 def _content(file: CvatFile, one: CvatImage, size: Size, numbers: dict[str, int]) -> Content:

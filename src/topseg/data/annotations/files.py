@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
@@ -82,7 +82,7 @@ def find_files(source: Path, suffix: str) -> list[Path]:
     """
     if not source.is_dir():
         return [source] if source.suffix.lower() == suffix else []
-    return sorted(path for path in walk(source, _stop) if path.suffix.lower() == suffix)
+    return sorted(path for path in walk_all(source) if path.suffix.lower() == suffix)
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,24 @@ def glimpse(source: Path) -> Glimpse:
         InputError: A sub-folder cannot be read.
     """
     files: dict[str, list[Path]] = {}
-    for path in walk(source, _stop) if source.is_dir() else [source]:
+    for path in walk_all(source) if source.is_dir() else [source]:
         some = files.setdefault(path.suffix.lower(), [])
         if len(some) < _SOME:
             some.append(path)
     return Glimpse(source, files)
 
 
-def _stop(problem: str) -> None:
-    raise InputError(f"{problem}; make it readable, or move it away")
+def walk_all(folder: Path) -> Iterator[Path]:
+    """Find the files below a folder.
+
+    Raises:
+        InputError: A sub-folder cannot be read.
+    """
+
+    def stop(problem: str) -> None:
+        raise InputError(f"{problem}; make it readable, or move it away")
+
+    return walk(folder, stop)
 
 
 def root_of(source: Path) -> Path:
@@ -132,7 +141,7 @@ def root_of(source: Path) -> Path:
 
 
 def split_of(path: Path, root: Path) -> str:
-    """Return the split that a file's name, or a folder's that it is in, speaks of; else "train"."""
+    """Return the split in a file's name, or in that of a folder around it; else "train"."""
     parts = path.relative_to(root).parts if path.is_relative_to(root) else (path.name,)
     for part in reversed(parts):
         if found := _SPLIT.search(part.lower()):
@@ -147,12 +156,8 @@ class Images:
         root: The folder that they are below.
     """
 
-    def __init__(self, root: Path, without: Iterable[Path] = ()) -> None:
+    def __init__(self, root: Path) -> None:
         """Find them.
-
-        Args:
-            root: The folder.
-            without: Files that are masks.
 
         Raises:
             InputError: There is no such folder, or a part of it cannot be read.
@@ -161,9 +166,8 @@ class Images:
             raise InputError(f"{root}: no such folder of images; name it by --images")
         self.root = root
         self._by_name: dict[str, list[Path]] = {}
-        masks = set(without)
-        for path in sorted(walk(root, _stop)):
-            if path.suffix.lower() in IMAGE_SUFFIXES and path not in masks:
+        for path in sorted(walk_all(root)):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 self._by_name.setdefault(path.name, []).append(path)
 
     def name(self, image: Path) -> str:

@@ -31,8 +31,9 @@ from topseg.data.annotations.files import (
     root_of,
     split_of,
 )
+from topseg.data.annotations.listing import Listing
 from topseg.data.annotations.shapes import Bitmap, Late, Polygons, Shape, ShapeError, crop
-from topseg.data.annotations.source import Content, Item, Options, Region, Source, SourceFormat
+from topseg.data.annotations.source import Content, Options, Region, Source, SourceFormat
 
 _PREFIX: Final = re.compile(r"[0-9a-f]{8}-")
 """What Label Studio puts before the name of an uploaded file."""
@@ -92,34 +93,25 @@ def open_source(source: Path, options: Options) -> Source:
     if not paths:
         raise InputError(f"{source}: no tasks of Label Studio; export as 'JSON', not 'JSON-MIN'")
     root = root_of(source)
-    images = Images(options.images or root)
+    listing = Listing(Images(options.images or root))
     tasks = [(path, task) for path in paths for task in read_schema(path, list[StudioTask])]
     labels = {one.label for _, task in tasks for one in _answer(task)[0]}
     numbers = {name: number for number, name in enumerate(sorted(labels - {None}, key=str))}
-    items: dict[str, Item] = {}
-    problems = []
     for path, task in tasks:
         given = _image_name(task)
         if all(one.was_cancelled for one in task.annotations):
-            problems.append((f"{path}: {given}", "a task without an answer"))
+            listing.problems.append((f"{path}: {given}", "a task without an answer"))
             continue
-        try:
-            image = _find(given, path, images)
-        except InputError as error:
-            problems.append((f"{path}: {given}", str(error)))
-            continue
-        name = images.name(image)
-        if name in items:
-            problems.append((f"{path}: {name}", "an image that is listed twice"))
+        image = listing.find(_file_name(given, listing.images), path)
+        if image is None:
             continue
 
         def read_content(size: Size, task: StudioTask = task) -> Content:
             return _content(task, size, numbers)
 
-        items[name] = Item(image, name, split_of(image, images.root), read_content, (path,))
-    return Source(
-        tuple(str(name) for name in numbers), tuple(items.values()), problems=tuple(problems)
-    )
+        listing.add(image, split_of(image, listing.images.root), read_content, path)
+    names = tuple(str(name) for name in numbers)
+    return Source(names, listing.items, problems=tuple(listing.problems))
 
 
 def _answer(task: StudioTask) -> tuple[list[StudioResult], int]:
@@ -146,13 +138,13 @@ def _path(address: str) -> str:
     return local[0] if local else unquote(parts.path)
 
 
-def _find(name: str, near: Path, images: Images) -> Path:
-    """Find an image by its whole path, else by its name without the prefix of an upload."""
+def _file_name(name: str, images: Images) -> str:
+    """Return the name to find an image by: its path, or its name without an upload's prefix."""
     last = name.rpartition("/")[2]
     bare = _PREFIX.sub("", last, count=1)
     if not images.has(last) and images.has(bare):
-        return images.find(bare, near)
-    return images.find(name if not name.startswith("/") else last, near)
+        return bare
+    return last if name.startswith("/") else name
 
 
 def _content(task: StudioTask, size: Size, numbers: dict[str | None, int]) -> Content:

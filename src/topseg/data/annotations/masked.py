@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
-from topseg.core.files import walk
 from topseg.core.geometry import Size
 from topseg.core.labels import LabelSet
-from topseg.data.annotations.files import split_of
+from topseg.data.annotations.files import split_of, walk_all
 from topseg.data.annotations.source import Content, Item
 from topseg.data.layouts.pairs import SUFFIXES
 from topseg.data.masks import MaskReader
@@ -166,13 +165,9 @@ def image_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]
     Raises:
         InputError: There is no such folder, or a part of it cannot be read.
     """
-
-    def stop(problem: str) -> None:
-        raise InputError(f"{problem}; make it readable, or move it away")
-
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    return sorted(path for path in walk(folder, stop) if path.suffix.lower() in suffixes)
+    return sorted(path for path in walk_all(folder) if path.suffix.lower() in suffixes)
 
 
 def in_mask_folder(path: Path, root: Path) -> bool:
@@ -187,7 +182,7 @@ def is_mask_word(name: str) -> bool:
 
 
 def _is_mask(path: Path, root: Path, files: frozenset[Path]) -> bool:
-    """Tell a mask by its suffix, a word in its folders, its ending, or as a PNG beside a JPEG."""
+    """Recognize a mask: by suffix, a word in its folders, its ending, or as a PNG beside a JPEG."""
     if path.suffix.lower() not in SUFFIXES:
         return True
     if in_mask_folder(path, root):

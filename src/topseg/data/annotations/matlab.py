@@ -115,7 +115,8 @@ def read_mat(path: Path) -> tuple[NDArray[Any], bool]:
         raise InputError(f"{path}: not readable as a file of MATLAB ({error})") from None
     if array.ndim != 2 or array.dtype.kind not in "biuf" or array.size > MAX_PIXELS:
         raise InputError(f"{path}: got {array.dtype} of shape {array.shape}, expected (H, W)")
-    whole = array.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # what is not a number is no whole one
+        whole = array.astype(np.int64)
     if array.dtype.kind == "f" and not (whole == array).all():
         raise InputError(f"{path}: got fractions, expected whole numbers")
     return whole, structured

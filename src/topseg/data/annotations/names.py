@@ -199,7 +199,7 @@ def _palette(
     """Return the source's own colours, and others by rule for the classes that have none."""
     own = dict(zip(source.names, source.palette or (), strict=False))
     colors = {rule.target: own[rule.name] for rule in reversed(rules) if rule.name in own}
-    free = iter(color for color in default_palette(2 * len(names) + 256))
+    free = iter(default_palette(2 * len(names) + 256))
     taken = set(colors.values())
     found = []
     for name in names:

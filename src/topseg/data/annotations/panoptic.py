@@ -28,12 +28,12 @@ from topseg.data.annotations.files import (
     root_of,
     split_of,
 )
+from topseg.data.annotations.listing import Listing
 from topseg.data.annotations.masked import read_codes
 from topseg.data.annotations.source import (
     IGNORED,
     UNPAINTED,
     Content,
-    Item,
     Options,
     Source,
     SourceFormat,
@@ -88,27 +88,23 @@ def open_source(source: Path, options: Options) -> Source:
     if not files:
         raise InputError(f"{source}: no panoptic file (.json with segments_info)")
     pictures = Images(root)
-    images = pictures if options.images is None else Images(options.images)
+    listing = Listing(pictures if options.images is None else Images(options.images))
     read = [(path, read_schema(path, PanopticFile)) for path in files]
     names = category_names([(path, content.categories) for path, content in read])
     numbers = {name: number for number, name in enumerate(names.values())}
     by_id = {id: numbers[name] for id, name in names.items()}
-    items: dict[str, Item] = {}
-    problems = []
     for path, content in read:
         file_names = {image.id: image.file_name for image in content.images}
         for annotation in content.annotations:
             try:
                 if annotation.image_id not in file_names:
                     raise InputError(f"image {annotation.image_id} is not listed")
-                image = images.find(file_names[annotation.image_id], path)
                 picture = pictures.find(annotation.file_name, path)
             except InputError as error:
-                problems.append((f"{path}: {annotation.file_name}", str(error)))
+                listing.problems.append((f"{path}: {annotation.file_name}", str(error)))
                 continue
-            name = images.name(image)
-            if name in items:
-                problems.append((f"{path}: {name}", "an image that is listed twice"))
+            image = listing.find(file_names[annotation.image_id], path)
+            if image is None:
                 continue
 
             def read_content(
@@ -116,8 +112,8 @@ def open_source(source: Path, options: Options) -> Source:
             ) -> Content:
                 return _content(picture, annotation.segments_info, by_id)
 
-            items[name] = Item(image, name, split_of(path, root), read_content, (path, picture))
-    return Source(tuple(numbers), tuple(items.values()), problems=tuple(problems))
+            listing.add(image, split_of(path, root), read_content, path, picture)
+    return Source(tuple(numbers), listing.items, problems=tuple(listing.problems))
 
 
 def _content(picture: Path, segments: list[PanopticSegment], by_id: Mapping[int, int]) -> Content:

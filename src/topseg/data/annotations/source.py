@@ -112,7 +112,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a format may be told.
+    """What a user may set for a format.
 
     Attributes:
         images: Folder of the images, where they are not below the source.
@@ -139,7 +139,7 @@ class SourceFormat:
         overlap: Which of several regions has a pixel.
         rest: What pixels without a label are where nobody says: "background" or "ignore".
         notes: What is left out, and other rules worth knowing.
-        recognize: Whether a file or folder is certainly such a source.
+        recognize: Whether a file or folder is certainly such a source; by default none is.
         open: Read one.
     """
 
@@ -150,7 +150,7 @@ class SourceFormat:
     overlap: Overlap | None = None
     rest: Literal["background", "ignore"] = "background"
     notes: str = ""
-    recognize: Callable[[Glimpse], bool]
+    recognize: Callable[[Glimpse], bool] = lambda seen: False
     open: Callable[[Path, Options], Source]
 
 

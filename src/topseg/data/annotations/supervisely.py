@@ -21,8 +21,8 @@ from pydantic.dataclasses import dataclass
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import Size
-from topseg.core.labels import Color
 from topseg.data.annotations.bitmaps import decode_bitmap
+from topseg.data.annotations.colors import parse_hex
 from topseg.data.annotations.each import read_each
 from topseg.data.annotations.files import LOOSE, Glimpse, Images, find_files, has_keys, read_schema
 from topseg.data.annotations.shapes import Bitmap, Filled, Late, Shape, ShapeError
@@ -103,7 +103,9 @@ def open_source(source: Path, options: Options) -> Source:
     """
     if not (source / META).is_file():
         raise InputError(f"{source}: no project of Supervisely ({META} with ann/ and img/)")
-    colors = {one.title: _color(one.color) for one in read_schema(source / META, SlyMeta).classes}
+    colors = {
+        one.title: parse_hex(one.color) for one in read_schema(source / META, SlyMeta).classes
+    }
     files = [path for path in find_files(source, ".json") if path.parent.name == "ann"]
     images = Images(options.images or source)
 
@@ -124,15 +126,6 @@ def open_source(source: Path, options: Options) -> Source:
         palette=tuple(known) if len(set(known)) == len(palette) else None,
         problems=found.problems,
     )
-
-
-def _color(text: str) -> Color | None:
-    """Read ``#rrggbb``."""
-    try:
-        red, green, blue = bytes.fromhex(text.removeprefix("#"))
-    except ValueError:
-        return None
-    return red, green, blue
 
 
 def _content(path: Path, size: Size, numbers: Mapping[str, int]) -> Content:

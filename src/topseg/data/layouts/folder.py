@@ -93,13 +93,11 @@ class Folder:
 
     def _images(self, folder: Path) -> Path:
         """Return the folder of the images, by its own or whichever usual name it has."""
-        own = self.names.images
-        return _first(folder, _IMAGES if own is None else (own,))
+        return _first(folder, _names(self.names.images, _IMAGES))
 
     def _masks(self, folder: Path) -> Path:
         """Return the folder of the masks, by its own or whichever usual name it has."""
-        own = self.names.masks
-        return _first(folder, _MASKS if own is None else (own,))
+        return _first(folder, _names(self.names.masks, _MASKS))
 
     def _pair(self, images: Path, masks: Path, root: Path) -> Pairs:
         """Pair two folders, which may be one, by stem and by what a mask's name has after it."""
@@ -174,8 +172,12 @@ def _places(root: Path, split: str, own: str | None, usual: tuple[str, ...]) -> 
     if own is not None and _SPLIT in own:
         place = root / own.replace(_SPLIT, split)
         return place, place
-    names = usual if own is None else (own,)
+    names = _names(own, usual)
     return _first(root, names) / split, _first(root / split, names)
+
+
+def _names(own: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:
+    return usual if own is None else (own,)
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path:

@@ -89,7 +89,7 @@ def _read(shard: Path) -> Pairs:
 
 
 def _roles(endings: list[str]) -> tuple[str | None, str | None]:
-    """Tell a sample's image from its mask by their endings."""
+    """Return the endings of a sample's image and of its mask; None: it has none."""
     masks = [ending for ending in endings if _MASKS.match(ending)]
     images = [ending for ending in endings if ending not in masks]
     if not masks:

@@ -36,7 +36,7 @@ def saturation(image: Image, factor: float) -> Image:
         return image
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     # Nearly -0.5 makes rounding truncate; with all of it whole values would be rounded to even.
-    blended: Image = cv2.addWeighted(image, factor, gray, 1 - factor, -0.499)
+    blended: Image = cv2.addWeighted(image, factor, gray, 1 - factor, -0.4999)
     return blended
 
 

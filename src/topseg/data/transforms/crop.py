@@ -113,6 +113,6 @@ def _pixel_of_a_class(mask: Mask, rng: Rng) -> tuple[int, int]:
 
 
 def _largest_share(mask: Mask) -> float:
-    """Share of the commonest class among the labelled pixels (1 where there is no other)."""
+    """Return the share of the commonest class in the labelled pixels; 1 where there are none."""
     counts = np.bincount(mask.ravel(), minlength=int(np.iinfo(mask.dtype).max) + 1)[:-1]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
