@@ -23,6 +23,10 @@ def test_card_has_each_way(tmp_path: Path) -> None:
     assert f"topseg-cli predict {tmp_path.name} photo.jpg --out masks" in card
     assert "model.mask({pixels, height, width, 0})" in card
     assert ONNXRUNTIME in card
+    many = replace(metadata.architecture, num_classes=256)
+    labels = {"classes": ("a",) * 256, "palette": ((1, 2, 3),) * 256}
+    write_card(tmp_path, replace(metadata, architecture=many, **labels))
+    assert ".astype(np.uint16))" in (tmp_path / "README.md").read_text()
     write_card(tmp_path, replace(metadata, graphs={}))
     assert ONNXRUNTIME not in (tmp_path / "README.md").read_text()
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,23 @@ def test_broken_links_and_pipes_are_told(tmp_path: Path) -> None:
         assert f"{tmp_path / name}: {text}" in said
     assert said[-1].startswith(f"{tmp_path}: 10 other files passed over (1 of .")
     assert said[-1].endswith(", and 2 more kinds)")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no umask")
+def test_files_of_many_threads_have_the_rights_of_the_umask(tmp_path: Path) -> None:
+    def write(thread: int) -> None:
+        for number in range(300):
+            write_text(tmp_path / f"{thread}_{number}", "x")
+
+    before, interval = os.umask(0o027), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=write, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+        assert os.umask(before) == 0o027
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}

@@ -100,7 +100,7 @@ def test_graph_that_disagrees_is_refused_and_nothing_stays(
     shuffled = dataclasses.replace(trained.metadata)
     other = tmp_path / "other"
     shutil.copytree(trained.folder, other)
-    weights = exporting.load_file(trained.weights)
+    weights = exporting.read_safetensors(trained.weights)
     weights["decode_head.conv_seg.weight"] = weights["decode_head.conv_seg.weight"][::-1].copy()
     (other / trained.metadata.weights).write_bytes(exporting.save(weights))
     bundle = exporting.write_metadata(other, shuffled)

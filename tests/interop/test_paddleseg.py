@@ -417,7 +417,22 @@ def test_what_cannot_be_honoured_is_refused_by_its_key_all_at_once(
         ("loss: {coef: one}", "loss.coef: got 'one', expected a list of numbers"),
         ("iters: null", "iters: none given, expected a number"),
         (lists(", separator: ','"), "train_dataset.separator: got ',', topseg has only ' ' or"),
-        (lists().replace("num_classes: 3", "edge: False"), "train_dataset.num_classes: got None"),
+        ("iters: .inf", "iters: got inf, expected a number"),
+        ("batch_size: 0", "batch_size: got 0, expected a whole number from 1"),
+        ("model: {backbone: {in_channels: 1000000}}", "in_channels: got 1000000, expected a whole"),
+        (
+            "train_dataset: {dataset_root: 7}\nval_dataset: {dataset_root: 7}",
+            "got 7, expected a path",
+        ),
+        (lists().replace("num_classes: 3", "edge: False"), "train_dataset.num_classes: none given"),
+        (
+            lists().replace("num_classes: 3", "num_classes: 1000000000"),
+            "expected .* from 1 to 65535",
+        ),
+        (
+            lists().replace("val_path: data/lists/val.txt", "val_path: 5"),
+            "val_dataset.val_path: got 5, expected a",
+        ),
         (
             lists().replace("dataset_root: data/disc, ", ""),
             "train_dataset.dataset_root: none given",
@@ -436,3 +451,16 @@ def test_translating_leaves_the_configuration_alone() -> None:
     with pytest.raises(InputError, match="RandomPaddingCrop"):
         translate(tree)
     assert yaml.safe_dump(tree) == before
+
+
+def test_bases_are_names_of_files_and_not_many(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yml"
+    file.write_text("train_dataset: {}\n_base_: 5")
+    with pytest.raises(InputError, match="_base_: got 5, expected a file name or a list of them"):
+        read_recipe(file)
+    file.write_text("train_dataset: {}\n_base_: [0.yml, ./0.yml]")
+    for number in range(30):  # each twice: 2^30 readings in all
+        (tmp_path / f"{number}.yml").write_text(f"_base_: [{number + 1}.yml, ./{number + 1}.yml]")
+    (tmp_path / "30.yml").write_text("iters: 1")
+    with pytest.raises(InputError, match=r"mine.yml: _base_: more than 64 files"):
+        read_recipe(file)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from golden.fill import golden_model, paddle_name
 from topseg.core.errors import InputError
@@ -161,6 +162,22 @@ def test_pdparams_of_every_protocol_are_read(
     tree = paddle_tree(weights) | {"StructuredToParameterName@@": {STEM: "conv2d_0.w_0"}}
     (tmp_path / "model.pdparams").write_bytes(pickle.dumps(tree, protocol))
     assert_equal(read_weights(tmp_path / "model.pdparams"), without_counters(weights))
+
+
+def test_safetensors_of_every_type_are_read(tmp_path: Path) -> None:
+    numbers = torch.tensor([[-1.5, 0.0, 3e38], [1e-40, 2.0, 7.0]])
+    kinds = (torch.bfloat16, torch.float16, torch.float64, torch.int32, torch.uint8, torch.bool)
+    tree = {str(kind): numbers.abs().to(kind) for kind in kinds}
+    save_file(tree, tmp_path / "all.safetensors")
+    found = read_weights(tmp_path / "all.safetensors")
+    for kind in kinds:
+        expected = tree[str(kind)]
+        expected = expected.float() if kind is torch.bfloat16 else expected
+        np.testing.assert_array_equal(found[str(kind)], expected.numpy())
+        assert found[str(kind)].dtype == expected.numpy().dtype
+    save_file({"a": numbers.to(torch.float8_e5m2)}, tmp_path / "eight.safetensors")
+    with pytest.raises(InputError, match="'a' is of the type F8_E5M2; save it as float32"):
+        read_weights(tmp_path / "eight.safetensors")
 
 
 def test_named_and_cut_arrays_are_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Usage: the lines on a bundle's card that bring its masks into other programs.
 
-The script for ONNX Runtime is `examples/onnxruntime/predict.py`, word by word.
+The script for ONNX Runtime is `examples/onnxruntime/predict.py`, word by word, but for masks of 16
+bits above 255 classes.
 """
 
 from __future__ import annotations
@@ -59,9 +60,12 @@ def usage_lines(name: str, metadata: Metadata) -> Iterator[str]:
     yield from _code("cpp", CPP.format(name=name))
     bytes_in = metadata.input_dtype == "uint8" and metadata.architecture.in_channels == 3
     if "onnx" in metadata.graphs and bytes_in:
+        script = ONNXRUNTIME.rstrip()
+        if metadata.architecture.num_classes > 255:
+            script = script.replace("uint8", "uint16")
         yield "Without topseg:"
         yield ""
-        yield from _code("python", ONNXRUNTIME.rstrip())
+        yield from _code("python", script)
 
 
 def _code(language: str, code: str) -> Iterator[str]:

@@ -13,8 +13,8 @@ import json
 import math
 import os
 import re
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,25 +42,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{short_name(path.name)}.", dir=path.parent)
-        os.close(handle)
+        temporary = _make_temporary(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot write here ({error.strerror}); choose another folder"
         ) from None
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        with contextlib.suppress(PermissionError):  # a mount may refuse; its own mode has to do
-            temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _make_temporary(path: Path) -> Path:
+    """Make an empty file beside another, with the rights that any new file has.
+
+    ``tempfile`` would give the owner alone rights, and to give more the process's umask would have
+    to be known, which cannot be read without setting it for all threads.
+    """
+    while True:
+        temporary = path.parent / f".{short_name(path.name)}.{secrets.token_hex(4)}"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return temporary
 
 
 def short_name(name: str) -> str:
@@ -233,9 +242,3 @@ def check_regular(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
         raise InputError(f"{path}: cannot be read as a file; it is {what}")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

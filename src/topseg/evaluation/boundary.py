@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from topseg.core.labels import Mask
 from topseg.evaluation.accumulator import State
+from topseg.evaluation.images import iou, miou
 from topseg.inference.tta import Logits
 from topseg.media.histogram import Bools, count_tuples, count_values
 
@@ -82,13 +83,11 @@ class BoundaryIoU:
 
     def scores(self) -> dict[str, Any]:
         """Return the mean Boundary IoU, that of each class, and the mean IoU of each trimap."""
-        iou = [_iou(counts) for counts in self.counts]
+        boundary, *trimaps = miou(self.counts).tolist()
         return {
-            "boundary_iou": _mean(iou[0]),
-            "class_boundary_iou": iou[0],
-            "trimap_miou": {
-                width: _mean(found) for width, found in zip(self._trimaps, iou[1:], strict=True)
-            },
+            "boundary_iou": boundary,
+            "class_boundary_iou": iou(self.counts[0]),
+            "trimap_miou": dict(zip(self._trimaps, trimaps, strict=True)),
         }
 
     def _levels(self, truth: Mask) -> Mask:
@@ -120,14 +119,3 @@ def _inner_band(mask: Mask, distance: int) -> Bools:
     low = cv2.erode(mask, kernel, borderType=constant, borderValue=0)
     high = cv2.dilate(mask, kernel, borderType=constant, borderValue=largest)
     return np.asarray(low != high, np.bool_)
-
-
-def _iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    union = counts[1] + counts[2] - counts[0]
-    iou = np.full(len(union), np.nan)
-    np.divide(counts[0], union, out=iou, where=union > 0)
-    return iou
-
-
-def _mean(ratios: NDArray[np.float64]) -> float:
-    return float(np.nanmean(ratios)) if not np.isnan(ratios).all() else math.nan

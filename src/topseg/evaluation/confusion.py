@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.evaluation.accumulator import State
+from topseg.evaluation.images import accuracy, iou, miou
 from topseg.inference.tta import Logits
 
 Counts = NDArray[np.int64]
@@ -109,16 +110,12 @@ class ConfusionMatrix:
 
     def scores(self) -> dict[str, Any]:
         """Return pixels, accuracy, mIoU and the IoU of each class (nan: of nothing)."""
-        pixels = int(self.truth.sum())
-        hits = self.intersection
-        union = self.predicted + self.truth - hits
-        iou = np.full(self.num_classes, np.nan)
-        np.divide(hits, union, out=iou, where=union > 0)
+        counts = np.stack([self.intersection, self.predicted, self.truth])
         return {
-            "pixels": pixels,
-            "accuracy": float(hits.sum() / pixels) if pixels else np.nan,
-            "miou": float(np.nanmean(iou)) if union.any() else np.nan,
-            "iou": iou,
+            "pixels": int(counts[2].sum()),
+            "accuracy": float(accuracy(counts)),
+            "miou": float(miou(counts)),
+            "iou": iou(counts),
         }
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from topseg.bundle.bundle import Bundle, write_metadata
 from topseg.bundle.card import write_card
@@ -26,6 +26,7 @@ from topseg.exporting.formats import choose_formats, finish_bundle
 from topseg.exporting.graphs.source import Precision, Source
 from topseg.exporting.proving import prove
 from topseg.exporting.quantization import calibration_batches, describe, quantize
+from topseg.interop.weights import read_safetensors
 from topseg.media.images import Image
 from topseg.runtimes.registry import open_runtime
 from topseg.synthetic.scenes import draw_scene
@@ -142,7 +143,7 @@ def proof_images(metadata: Metadata, dataset: Dataset | None, count: int = 6) ->
 
 def _write_weights(bundle: Bundle, precision: Precision, folder: Path) -> Metadata:
     """Write the weights, and return metadata without graphs."""
-    weights = load_file(bundle.weights)
+    weights = read_safetensors(bundle.weights)
     if precision == "fp16":
         weights = {
             n: w.astype(np.float16) if w.dtype == np.float32 else w for n, w in weights.items()

@@ -129,18 +129,17 @@ def load_workers(
     ]
 
 
-def find_weights(weights: str | Path, *, progress: Progress | None = None) -> Path:
+def find_weights(weights: str | Path) -> Path:
     """Return a file of weights to train from.
 
     Args:
         weights: A published name, a weight file, or MODEL.
-        progress: As for :func:`open_model`.
 
     Raises:
         InputError: There is no such file or model.
     """
     if str(weights) in PUBLISHED:
-        return _download(PUBLISHED[str(weights)], progress)
+        return _download(PUBLISHED[str(weights)], None)
     path = Path(weights)
     return path if path.is_file() else open_model(path).weights
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from topseg.bundle.published import PUBLISHED
 from topseg.core import plugins
-from topseg.core.config import Tree, read_yaml
+from topseg.core.config import MAX_BASES, Tree, read_yaml
 from topseg.core.errors import InputError
 from topseg.interop.paddle_losses import read_losses
 from topseg.interop.paddle_transforms import read_train_transforms, read_val_transforms
@@ -26,6 +26,9 @@ from topseg.models import VARIANTS, find_variant
 
 GPUS = 4
 """PaddleSeg's batch is that of one GPU; its published configurations are written for four."""
+
+MOST_CLASSES, MOST_CHANNELS = 65535, 64
+"""What a bundle can say of a network."""
 
 _OWN = {"_base_", "train_dataset"}
 _RECIPES = {"base", "data", "train", "optim", "schedule"}
@@ -55,7 +58,7 @@ def read_paddleseg(tree: Tree, path: Path) -> Translation:
     Raises:
         InputError: A base cannot be read, or all keys that cannot be honoured, one line each.
     """
-    merged = _with_bases(tree, path, (path.resolve(),))
+    merged = _with_bases(tree, path, (path.resolve(),), [])
     try:
         return translate(merged)
     except InputError as error:
@@ -76,6 +79,7 @@ def translate(config: Tree) -> Translation:
     channels = agreed(
         [(backbone, "in_channels"), (train, "img_channels"), (val, "img_channels")], 3
     )
+    channels = backbone.count("in_channels", channels, MOST_CHANNELS)
     network = _model(model, backbone, notes)
     data = _data(train, val, model, notes)
     loop = _loop(top, notes)
@@ -105,15 +109,30 @@ def translate(config: Tree) -> Translation:
     return Translation(tree, notes)
 
 
-def _with_bases(tree: Tree, path: Path, children: tuple[Path, ...]) -> Tree:
-    """Lay a configuration over its bases; of several bases the first wins, as there."""
+def _with_bases(tree: Tree, path: Path, children: tuple[Path, ...], read: list[Path]) -> Tree:
+    """Lay a configuration over its bases; of several bases the first wins, as there.
+
+    Args:
+        tree: What the file holds.
+        path: The file.
+        children: It, and the files that inherit from it.
+        read: Every base that was read so far, as often as it was read.
+    """
     bases = tree.get("_base_", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise InputError(f"{path}: _base_: got {bases!r}, expected a file name or a list of them")
     tree = {key: value for key, value in tree.items() if key != "_base_"}
-    for name in [bases] if isinstance(bases, str) else bases:
+    for name in bases:
         base = (path.parent / name).resolve()
         if base in children:
             raise InputError(f"{path}: _base_: the files inherit from each other in a circle")
-        tree = _merge(_with_bases(read_yaml(base), base, (*children, base)), tree)
+        read.append(base)
+        if len(read) > MAX_BASES:
+            raise InputError(
+                f"{children[0]}: _base_: more than {MAX_BASES} files; inherit from fewer"
+            )
+        tree = _merge(_with_bases(read_yaml(base), base, (*children, base), read), tree)
     return tree
 
 
@@ -181,6 +200,9 @@ def _data(train: Section, val: Section, model: Section, notes: list[str]) -> Tre
     elif kind is not None and other != kind:
         val.refuse("type", f"got {other!r}, but train_dataset.type is {kind!r}; make them equal")
     root = agreed([(train, "dataset_root"), (val, "dataset_root")], None)
+    if not isinstance(root, str | None):
+        train.refuse("dataset_root", f"got {root!r}, expected a path")
+        root = None
     ignore = agreed([(train, "ignore_index"), (val, "ignore_index")], 255)
     classes = agreed([(part, "num_classes") for part in (model, train, val)], None)
     for split in (train, val):
@@ -202,10 +224,8 @@ def _data(train: Section, val: Section, model: Section, notes: list[str]) -> Tre
         notes.append(f"data: {kind} -> layout {tree['layout']}, {where}")
         return tree
     tree["layout"], tree["train"], tree["val"] = "list", _list(train, root), _list(val, root)
-    if not isinstance(classes, int):
-        train.refuse("num_classes", f"got {classes!r}, expected a number")
-    else:
-        tree["classes"] = [f"class_{index}" for index in range(classes)]
+    count = train.count("num_classes", classes, MOST_CLASSES)
+    tree["classes"] = [f"class_{index}" for index in range(count)]
     notes.append(
         f"data: {kind} -> layout list, {where}; the file names no classes, so they are class_0 "
         "and so on: data.classes=[...] names them"
@@ -219,6 +239,9 @@ def _list(split: Section, root: str | None) -> str | None:
     mode = split.choose("mode", ("train", "val", "test"), "train")
     paths = {name: split.take(f"{name}_path") for name in ("train", "val", "test")}
     path = paths.get(mode or "")
+    if path is not None and not (isinstance(path, str) and path):
+        split.refuse(f"{mode}_path", f"got {path!r}, expected a path")
+        return None
     for key, value in (("dataset_root", root), (f"{mode}_path", path)):
         if value is None and split.given:
             split.refuse(key, "none given, expected a path from the current directory")
@@ -226,7 +249,7 @@ def _list(split: Section, root: str | None) -> str | None:
 
 
 def _loop(top: Section, notes: list[str]) -> Tree:
-    batch = int(top.number("batch_size"))
+    batch = top.count("batch_size", top.number("batch_size"), 2**31)
     notes.append(
         f"batch_size: {batch} a GPU -> train.batch_size {batch * GPUS}, for the {GPUS} GPUs that "
         "PaddleSeg's configurations are written for; there the number of processes multiplies it, "

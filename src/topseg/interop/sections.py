@@ -5,6 +5,7 @@ What nobody took when a section is closed was not understood, and is a problem t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -58,6 +59,13 @@ class Section:
         if (number := _number(value)) is None:
             self.refuse(key, f"{_got(value)}, expected a number")
         return 1 if number is None else number
+
+    def count(self, key: str, value: Any, most: int) -> int:
+        """Check a whole number that was taken already, from 1 to ``most``; 1 where it is none."""
+        if type(value) is int and 1 <= value <= most:
+            return value
+        self.refuse(key, f"{_got(value)}, expected a whole number from 1 to {most}")
+        return 1
 
     def numbers(self, key: str, default: Sequence[float], count: int | None = None) -> list[float]:
         """Take a list of numbers, of a certain count if there is one."""
@@ -141,10 +149,12 @@ def agreed(places: Iterable[tuple[Section, str]], default: Any) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """Return a number of text too: YAML reads 1e-4 as text."""
+    """Return a finite number, of text too: YAML reads 1e-4 as text."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not math.isfinite(number):
         return None
     return int(number) if number.is_integer() else number
 

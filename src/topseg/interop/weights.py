@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors import deserialize
+from safetensors.numpy import save
 
 from topseg.bundle.bundle import read_bundle
 from topseg.bundle.metadata import METADATA
@@ -121,6 +123,28 @@ def _published(tree: Any) -> Weights:
     return {family.files.rename(name): value for name, value in weights.items()}
 
 
+def read_safetensors(path: Path) -> Weights:
+    """Read a ``.safetensors``; bfloat16, which NumPy has not, becomes float32 without a loss.
+
+    Raises:
+        InputError: A tensor of another type that NumPy has not, such as float8.
+        Exception: Anything, where the file is damaged.
+    """
+    weights: Weights = {}
+    for name, tensor in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+        kind, raw = tensor["dtype"], tensor["data"]
+        if kind == "BF16":  # the upper half of a float32
+            values = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+        elif kind == "BOOL":
+            values = np.frombuffer(raw, np.bool_)
+        elif re.fullmatch(r"[FIU]\d+", kind):
+            values = np.frombuffer(raw, f"<{kind[0].lower()}{int(kind[1:]) // 8}")
+        else:
+            raise InputError(f"{path}: '{name}' is of the type {kind}; save it as float32")
+        weights[name] = values.reshape(tensor["shape"])
+    return weights
+
+
 def _read_pdparams(path: Path) -> Any:
     with path.open("rb") as file:
         return _join_slices(read_pickle(file, str(path)))
@@ -202,7 +226,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".zip": _read_zip,
     ".pth": read_torch,
     ".pt": read_torch,
-    ".safetensors": load_file,
+    ".safetensors": read_safetensors,
 }
 SUFFIXES = tuple(_READERS)
 """Of the files that are read."""

@@ -108,7 +108,8 @@ class ServeConfig:
         for name in self.models:
             if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
                 raise InputError(
-                    f"models: got the name '{name}', expected letters, digits, '.', '_', '-'"
+                    f"models: got the name '{name}', expected letters of ASCII, digits, '.', '_', "
+                    "'-'; give another one, as in 'topseg serve NAME=MODEL'"
                 )
 
     @property

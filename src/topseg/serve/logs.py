@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 import time
-from typing import TextIO
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,14 +25,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def log_json(level: str, stream: TextIO | None = None) -> None:
+def log_json(level: str) -> None:
     """Make this package and its libraries log as JSON.
 
     Args:
         level: The least level that is logged.
-        stream: Where to; None: the standard error.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     others = {"asyncio": "WARNING", "grpc": "WARNING", "uvicorn": "ERROR", "py.warnings": "WARNING"}
     logging.captureWarnings(True)

@@ -22,7 +22,7 @@ from topseg.serve.grpc.server import start_rpc
 from topseg.serve.http.app import make_app
 from topseg.serve.http.connection import HttpServer
 from topseg.serve.logs import log_json
-from topseg.serve.service import Finder, Service
+from topseg.serve.service import Service
 from topseg.serve.workers.worker import Opener
 
 log = logging.getLogger("topseg.serve")
@@ -33,14 +33,11 @@ WORKER_FILES: Final = 8
 """Descriptors for each worker, and its successor while it starts."""
 
 
-def serve(
-    config: ServeConfig, *, find: Finder = open_model, open_engine: Opener | None = None
-) -> int:
+def serve(config: ServeConfig, *, open_engine: Opener | None = None) -> int:
     """Serve until a signal says otherwise.
 
     Args:
         config: What and how.
-        find: MODEL -> bundle.
         open_engine: Bundle -> runtime, called in the workers; None opens what the configuration
             names.
 
@@ -52,7 +49,7 @@ def serve(
     """
     log_json(config.log_level)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines are no JSON
-    service = Service(config, find, open_engine)
+    service = Service(config, open_model, open_engine)
     with _listen(config) as listener:
         return asyncio.run(_serve(service, listener))
 
