@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,6 +35,27 @@ def test_overlay_mixes_and_leaves_the_rest(labels: LabelSet) -> None:
     mixed = drawing.overlay(image, MASK, labels, alpha=0.4)
     assert mixed[0, 0].tolist() == [162, 60, 60]
     assert mixed[1, 1].tolist() == [100, 100, 100]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 1.0])
+def test_overlays_are_rounded_as_opencvs(labels: LabelSet, alpha: float) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (70, 50, 3), np.uint8)
+    mask = rng.integers(0, 3, (70, 50), np.uint8)
+    expected = cv2.addWeighted(image, 1 - alpha, drawing.colorize(mask, labels), alpha, 0)
+    np.testing.assert_array_equal(drawing.overlay(image, mask, labels, alpha), expected)
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+def test_jpegs_are_opencvs(quality: int) -> None:
+    small = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    picture = cv2.resize(small, (91, 67), interpolation=cv2.INTER_CUBIC)
+    data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    found, expected = (
+        np.asarray(Image.open(io.BytesIO(one)))
+        for one in (drawing.picture_jpeg(picture, quality), data.tobytes())
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("count", [1, 3, 16, 150, 255, 256, 1000])

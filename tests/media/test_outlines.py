@@ -34,6 +34,25 @@ def test_polygons_fill_to_the_mask_again() -> None:
         assert len(found) == cv2.connectedComponents(mask, connectivity=4)[0] - 1
 
 
+def test_parts_are_those_of_opencv() -> None:
+    """Also where a part winds, and where two arms meet late."""
+    rng = np.random.default_rng(1)
+    spiral = np.zeros((13, 13), np.uint8)
+    for at in range(0, 6, 2):
+        spiral[at : 13 - at, at : 13 - at] = 1
+        spiral[at + 1 : 12 - at, at + 1 : 12 - at] = 0
+        spiral[at + 1, at : at + 2] = (0, 1)
+    combs = np.tile(np.array([1, 0], np.uint8), (9, 8))
+    combs[-1] = 1
+    for mask in [spiral, combs, combs[::-1], (rng.random((60, 80)) < 0.6).astype(np.uint8)]:
+        count, parts = cv2.connectedComponents(mask, connectivity=4)
+        found = trace_polygons(mask, 1)
+        assert len(found) == count - 1
+        for polygon in found:
+            (number,) = np.unique(parts[fill([polygon], mask.shape)])
+            np.testing.assert_array_equal(fill([polygon], mask.shape), parts == number)
+
+
 def test_rings_are_simple() -> None:
     """No ring has fewer than four corners, or a corner twice."""
     for mask in random_masks():

@@ -116,11 +116,9 @@ def read_size(path: str | Path) -> Size:
 
 def is_image(path: Path) -> bool:
     """Return whether a file begins as an image does, whatever its name."""
-    try:
-        read_size(path)
-    except InputError:
-        return False
-    return True
+    with contextlib.suppress(Exception), path.open("rb") as file, _open(file) as image:
+        return image.format not in ("MPEG", "FLI")  # videos, of which Pillow reads the header
+    return False
 
 
 def is_whole(data: bytes) -> bool:

@@ -9,7 +9,6 @@ shell or another hole in single points.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,12 +31,11 @@ def trace_polygons(mask: Mask, index: int) -> list[Polygon]:
         One polygon for each connected part, in the order of their first pixels; none where the
         class is not in the mask.
     """
-    whole = (mask == index).view(np.uint8)
-    left, top, width, height = cv2.boundingRect(whole)
+    whole = mask == index
+    left, top, width, height = bounds(whole)
     inside = whole[top : top + height, left : left + width]
     if not inside.size:
         return []
-    _, parts = cv2.connectedComponents(inside, connectivity=4)
     rings, pixels = _rings(inside)
     # All rings at once: corners, signed areas and parts.
     ends = np.cumsum([len(ring) for ring in rings])
@@ -48,14 +46,52 @@ def trace_polygons(mask: Mask, index: int) -> list[Polygon]:
     areas = np.add.reduceat(x * y[following] - x[following] * y, np.append(0, ends[:-1])) // 2
     points = np.stack([x + left, y + top], axis=1).astype(np.int32)
     found: dict[int, Polygon] = {}
-    numbers = parts[tuple(np.array(pixels).T)].tolist()
+    numbers = _parts_at(inside, np.array(pixels))
     for ring, part, area in zip(np.split(points, ends[:-1]), numbers, areas.tolist(), strict=True):
         polygon = found.setdefault(part, [])
         polygon.insert(0 if area > 0 else len(polygon), ring)
     return [found[part] for part in sorted(found)]
 
 
-def _rings(inside: NDArray[np.uint8]) -> tuple[list[list[int]], list[tuple[int, int]]]:
+def bounds(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height) of the smallest box around what is True; zeros: nothing."""
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return 0, 0, 0, 0
+    top, left = int(rows[0]), int(columns[0])
+    return left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1
+
+
+def _parts_at(inside: NDArray[np.bool_], pixels: NDArray[np.intp]) -> list[int]:
+    """Return for each pixel the number of its connected part, in the order of first pixels.
+
+    Args:
+        inside: (H, W).
+        pixels: (N, 2) rows and columns, all inside.
+    """
+    stride = inside.shape[1] + 1
+    row, first, last, _ = _runs(inside.view(np.int8))
+    begin, end = row * stride + first, row * stride + last
+    # Runs that share a column with one in the next row are of one part: union, find.
+    below = np.searchsorted(end, begin + stride, "right").tolist()
+    beyond = np.searchsorted(begin, end + stride, "left").tolist()
+    part = list(range(len(row)))
+    for run in range(len(part)):
+        for other in range(below[run], beyond[run]):
+            one, two = _root(part, run), _root(part, other)
+            part[max(one, two)] = min(one, two)
+    runs = np.searchsorted(begin, pixels @ np.array([stride, 1]), "right") - 1
+    return [_root(part, run) for run in runs.tolist()]
+
+
+def _root(part: list[int], run: int) -> int:
+    while part[run] != run:
+        part[run] = part[part[run]]  # the way is halved for who comes next
+        run = part[run]
+    return run
+
+
+def _rings(inside: NDArray[np.bool_]) -> tuple[list[list[int]], list[tuple[int, int]]]:
     """Return all simple rings of a binary mask, and for each a pixel (row, column) that it bounds.
 
     Rings go right along upper edges, down along right ones, left along lower and up along left

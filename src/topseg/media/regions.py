@@ -6,12 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from topseg.core.labels import LabelSet, Mask
 from topseg.media.drawing import count_pixels, shares
-from topseg.media.outlines import Polygon, Ring, trace_polygons
+from topseg.media.outlines import Polygon, Ring, bounds, trace_polygons
 
 Shapes = Literal["none", "rle", "polygons", "all"]
 
@@ -118,15 +117,15 @@ def to_coco(
     names, runs = labels.names, run_lengths(mask)
     annotations = []
     for index in sorted(index for index in runs if index < len(names)):
-        inside = (mask == index).view(np.uint8)
+        inside = mask == index
         annotations.append(
             {
                 "id": image_id * len(names) + index,
                 "image_id": image_id,
                 "category_id": index + 1,
                 "segmentation": {"size": [height, width], "counts": compress_runs(runs[index])},
-                "area": int(cv2.countNonZero(inside)),
-                "bbox": list(cv2.boundingRect(inside)),
+                "area": int(np.count_nonzero(inside)),
+                "bbox": list(bounds(inside)),
                 "iscrowd": 0,
             }
         )

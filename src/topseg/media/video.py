@@ -16,12 +16,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
 
 from topseg.core.errors import InputError
 from topseg.core.files import IMAGE_SUFFIXES
-from topseg.media.images import Image
+from topseg.media.images import Image, is_image
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -47,7 +46,7 @@ def is_video(given: str) -> bool:
         return True
     path = Path(given)
     known = path.suffix.lower() in {*IMAGE_SUFFIXES, ".npy", ".txt"}
-    return path.is_file() and not known and not cv2.haveImageReader(given)
+    return path.is_file() and not known and not is_image(path)
 
 
 def is_still(given: str) -> bool:
@@ -55,7 +54,7 @@ def is_still(given: str) -> bool:
     path = Path(given)
     if not path.is_file() or path.suffix.lower() == ".gif":
         return False
-    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".npy"} or cv2.haveImageReader(given)
+    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".npy"} or is_image(path)
 
 
 def shown(source: str) -> str:
