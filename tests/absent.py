@@ -14,7 +14,7 @@ import pytest
 EXTRAS = {
     *("MNN", "ai_edge_litert", "av", "coremltools", "executorch", "fastapi", "google", "grpc"),
     *("imagecodecs", "litert_torch", "ncnn", "nncf", "onnx", "onnxruntime", "onnxscript"),
-    *("openvino", "pnnx"),
+    *("cv2", "openvino", "pnnx"),
     *("prometheus_client", "rasterio", "ray", "starlette", "tensorboard", "torch", "uvicorn"),
 }
 """Modules that come with an extra of pyproject.toml (the core's own never skip a test)."""

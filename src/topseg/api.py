@@ -17,6 +17,7 @@ from topseg.bundle.bundle import Bundle
 from topseg.bundle.metadata import Metadata
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
+from topseg.core.installing import need
 from topseg.core.storage import exists, home, is_dir
 from topseg.data.dataset import Dataset, open_dataset
 from topseg.inference.hub import load, open_model
@@ -68,6 +69,7 @@ def train(
         InputError: Something in the recipe, the data or the folder cannot be used.
         KeyboardInterrupt: A signal stopped it; the checkpoint is written, ``resume`` goes on.
     """
+    need("cv2", "train")
     from topseg.training.trackers import Callback
     from topseg.training.trainer import train as run
 
@@ -120,6 +122,7 @@ def evaluate(
     Raises:
         InputError: No such model or data, or they do not fit each other.
     """
+    need("cv2", "data")
     from topseg.evaluation.run import evaluate as run
 
     predictor = model
@@ -174,11 +177,13 @@ def export(
             not agree with torch, or int8 without images or with too great a loss.
     """
     from topseg.exporting.formats import choose_formats
+
+    choose_formats(formats, int8=precision == "int8")  # before anything is fetched or read
+    need("cv2", "train")
     from topseg.exporting.quantization import calibration_images
     from topseg.exporting.run import export as run
     from topseg.exporting.run import proof_images
 
-    choose_formats(formats, int8=precision == "int8")  # before anything is fetched or read
     bundle = model if isinstance(model, Bundle) else open_model(model)
     metadata, out = bundle.metadata, Path(out)
     dataset = open_data(metadata, data) if data is not None else None
@@ -215,6 +220,7 @@ def check(data: Place, settings: Settings = ()) -> Report:
     Raises:
         InputError: There is no such data set, or what its masks mean is not known.
     """
+    need("cv2", "data")
     from topseg.data.checking import check as run
 
     source = read_data_recipe(Path(data), _words(settings))

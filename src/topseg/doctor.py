@@ -21,9 +21,9 @@ from topseg.core.errors import InputError
 from topseg.core.installing import here
 from topseg.core.labels import Mask
 from topseg.inference.predictor import Predictor
-from topseg.media.images import Image
+from topseg.media.images import Image, read_image
 from topseg.runtimes.registry import ENGINES, Engine
-from topseg.synthetic.scenes import draw_scene
+from topseg.synthetic.samples import SAMPLES
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "fastapi", "rasterio", "av")
 _SHARED_MEMORY = 1 << 30
@@ -89,7 +89,7 @@ def _processor() -> Iterator[Finding]:
 def _engines() -> Iterator[Finding]:
     """Run the packaged model on every engine that can, and compare the masks."""
     bundle = read_bundle(next(iter(SHIPPED.values())))
-    scene = draw_scene(0, 0).image
+    scene = read_image(SAMPLES[0])
     expected: Mask | None = None
     for engine in ENGINES.values():
         finding, mask = _try(engine, bundle, scene, expected)

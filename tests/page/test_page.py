@@ -76,7 +76,9 @@ def test_files_of_the_service(bundle: Bundle, copied: Path) -> None:
     for name, version in description["engine"].items():
         assert hashlib.sha256((FOLDER / "engine" / name).read_bytes()).hexdigest()[:16] == version
     assert description["ort"] is None  # not installed, so no graph either
-    assert all(isinstance(files[name], bytes) for name in description["samples"])
+    samples = [files[name] for name in description["samples"]]
+    assert len(samples) == 4
+    assert all(isinstance(path, Path) and path.is_file() for path in samples)
     # Web servers decode addresses before they look for a file.
     assert "models/my model/metadata.json" in files
     assert "models/my model/weights.safetensors" in files

@@ -42,6 +42,7 @@ _EXTRAS = {
     "onnxruntime": "onnx",
 }
 
+_TRAINING = ("train", "export", "demo")
 _MEASURING = ("evaluate", "compare", "show")
 _PREFIXES = {
     **dict.fromkeys(("check", "weights", *_MEASURING), ""),
@@ -116,7 +117,8 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     if isinstance(error, InputError | CycloptsError):
         return _fail(str(error), 2)
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        command = pip_install(f"topseg[{_EXTRAS[error.name]}]")
+        extra = "train" if words[0] in _TRAINING else _EXTRAS[error.name]
+        command = pip_install(f"topseg[{extra}]")
         return _fail(f"this needs {error.name}: {command}", 2)
     if isinstance(error, OSError) and error.filename is not None:  # a file of the user's
         return _fail(f"{os.fsdecode(error.filename)}: {error.strerror}", 2)

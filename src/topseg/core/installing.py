@@ -6,6 +6,7 @@ the folder, the file or the repository instead.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -13,7 +14,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from topseg.core.errors import InputError
+
 _OWN = re.compile(r"(?<=\s)'?topseg(\[[\w,-]+\])?'?(?=$|[\s,;])")
+
+
+def need(module: str, extra: str) -> None:
+    """Check that a module of an extra is installed.
+
+    Raises:
+        InputError: It is not; how it is installed.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise InputError(f"this needs {module}: {pip_install(f'topseg[{extra}]')}")
 
 
 def pip_install(what: str) -> str:

@@ -18,6 +18,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
+from topseg.core.installing import need
 from topseg.core.labels import LabelMap, LabelSet, Mask
 from topseg.data.errors import (
     DataError,
@@ -68,8 +69,10 @@ class MaskReader:
             nearest: Give an unknown colour to the nearest class (by Euclidean distance in RGB).
 
         Raises:
-            InputError: The map leads to a class that is not there, or two classes share a colour.
+            InputError: The map leads to a class that is not there, two classes share a colour, or
+                OpenCV is not installed.
         """
+        need("cv2", "data")
         self.labels = labels
         self._nearest = colors and nearest
         self.colored = colors

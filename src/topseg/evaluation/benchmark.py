@@ -18,9 +18,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.Image import Resampling
 from pydantic.dataclasses import dataclass
 
 from topseg.bundle.bundle import Bundle, graph_bytes
@@ -31,7 +32,7 @@ from topseg.core.geometry import Size
 from topseg.inference.predictor import Predictor
 from topseg.media.drawing import mask_png, picture_jpeg
 from topseg.runtimes.registry import engines_for, find_engine, open_runtime
-from topseg.synthetic.scenes import draw_scene
+from topseg.synthetic.samples import SAMPLES
 
 STAGES = ("decode", "resize", "network", "tail", "encode")
 WARM_UP = 3
@@ -147,7 +148,6 @@ def measure(
     bundle: Bundle, image: Path, name: str, size: Size, threads: int, seconds: float
 ) -> Measurement:
     """Measure one combination in this process; see :func:`bench`."""
-    cv2.setNumThreads(threads)
     metadata = bundle.metadata
     runtime = open_runtime(bundle, name, device="cpu", threads=threads)
     predictor = Predictor(runtime, threads=threads)
@@ -261,8 +261,9 @@ def chart(found: Sequence[Measurement]) -> str:
 
 
 def draw_photo(path: Path) -> Path:
-    """Draw a scene of 960 x 1280 pixels (height x width) into a JPEG, and return its path."""
-    scene = cv2.resize(draw_scene(0, 0).image, (1280, 960), interpolation=cv2.INTER_CUBIC)
+    """Write a drawn scene of 960 x 1280 pixels (height x width) as JPEG, and return its path."""
+    with Image.open(SAMPLES[0]) as sample:
+        scene = np.asarray(sample.resize((1280, 960), Resampling.BICUBIC))
     grain = np.random.default_rng(0).normal(0, 4, scene.shape)  # a drawing compresses too well
     photo = np.clip(scene + grain, 0, 255).astype(np.uint8)
     write_bytes(path, picture_jpeg(photo))

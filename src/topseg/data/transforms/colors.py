@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +24,8 @@ def brightness(image: Image, factor: float) -> Image:
 
 def contrast(image: Image, factor: float) -> Image:
     """Blend with the image's mean grey."""
+    import cv2
+
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else image
     mean = int(gray.mean() + 0.5)
     return _map(image, mean + (_VALUES - mean) * factor)
@@ -34,6 +35,8 @@ def saturation(image: Image, factor: float) -> Image:
     """Blend with the image's own grey."""
     if image.shape[2] != 3:
         return image
+    import cv2
+
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     # Nearly -0.5 makes rounding truncate; with all of it whole values would be rounded to even.
     blended: Image = cv2.addWeighted(image, factor, gray, 1 - factor, -0.4999)
@@ -67,6 +70,8 @@ CHANGES: Final[dict[str, Callable[[Image, float], Image]]] = {
 
 def _map(image: Image, values: NDArray[Any]) -> Image:
     """Return every byte the value of its place in a table of 256."""
+    import cv2
+
     mapped: Image = cv2.LUT(image, values.clip(0, 255).astype(np.uint8)).reshape(image.shape)
     return mapped
 
@@ -75,6 +80,8 @@ def _map_hsv(image: Image, channel: int, values: NDArray[Any]) -> Image:
     """Map one channel of HSV (each 0..255)."""
     if image.shape[2] != 3:
         return image
+    import cv2
+
     table = np.tile(np.arange(256, dtype=np.uint8)[:, None], 3)
     table[:, channel] = values.clip(0, 255)
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table.reshape(1, 256, 3))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
@@ -111,6 +110,8 @@ def resized(sample: Sample, size: Size) -> Sample:
     height, width = max(1, size[0]), max(1, size[1])
     if sample.mask.shape == (height, width):
         return sample
+    import cv2
+
     exact = sample.image.astype(np.float32)
     image = cv2.resize(exact, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     mask = cv2.resize(sample.mask, (width, height), interpolation=cv2.INTER_NEAREST)

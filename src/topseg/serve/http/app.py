@@ -78,7 +78,7 @@ def make_app(service: Service) -> Guard:
 def _lifespan(site: Site) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(site.has, "")  # draws the page's samples
+        await asyncio.to_thread(site.has, "")  # collects the page's files
         yield
 
     return lifespan

@@ -20,9 +20,8 @@ from topseg.bundle.metadata import METADATA
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
 from topseg.core.files import atomic_path, sha256, write_bytes
-from topseg.media.drawing import picture_jpeg
 from topseg.runtimes.registry import ENGINES
-from topseg.synthetic.scenes import draw_scene
+from topseg.synthetic.samples import SAMPLES
 
 FOLDER: Final = Path(__file__).parent
 
@@ -50,9 +49,6 @@ ORT_FILES: Final = (
 """What the page takes of it, in the folder ``ort``: one build for processors alone, one that knows
 WebGPU as well. Modules are called .js here, which every web host serves as such."""
 
-SAMPLES: Final = ((11, 1), (11, 6), (11, 9), (11, 7))
-"""(seed, index) of the drawn scenes that the page offers."""
-
 _SUFFIXES = {".html", ".css", ".js", ".svg"}
 
 
@@ -73,8 +69,8 @@ def page_files(models: Mapping[str, Bundle], *, server: bool) -> dict[str, Path 
     }
     files[""] = files["index.html"]
     files |= {f"engine/{name}": FOLDER / "engine" / name for name in ENGINE_FILES}
-    for number, scene in enumerate(SAMPLES, start=1):
-        files[f"samples/{number}.jpg"] = picture_jpeg(draw_scene(*scene).image)
+    for number, sample in enumerate(SAMPLES[1:], start=1):
+        files[f"samples/{number}.jpg"] = sample
     graphs = has_ort()
     handed = [
         _model_files(f"models/{name}", bundle, graph=graphs) for name, bundle in models.items()
