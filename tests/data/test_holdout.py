@@ -133,3 +133,22 @@ def test_check_tells_of_a_group_in_both_splits(tree: Any) -> None:
 def test_one_image_that_is_listed_twice_cannot_be_divided() -> None:
     with pytest.raises(InputError, match="fewer than two images to divide"):
         hold_out(pairs_of("a.png", "a.png"), 0.5)
+
+
+@pytest.mark.parametrize("large", "abcdefghij")
+def test_a_sequence_larger_than_the_share_trains(large: str) -> None:
+    """Whichever comes first in the order that names decide."""
+    sizes = {letter: 60 if letter == large else 3 for letter in "abcdefghij"}
+    names = [f"{letter}/{i:03d}.png" for letter, size in sizes.items() for i in range(size)]
+    _, held = hold_out(pairs_of(*names), 0.2)
+    assert 15 <= len(held.pairs) <= 17
+
+
+def test_an_image_that_is_added_moves_at_most_one_other() -> None:
+    names = [f"x{i}y.png" for i in range(50)]
+    before = set(names_of(hold_out(pairs_of(*names), 0.2)[1]))
+    moved = [
+        len(before ^ set(names_of(hold_out(pairs_of(*names, new), 0.2)[1])) - {new})
+        for new in (f"new{i}z.png" for i in range(50))
+    ]
+    assert max(moved) == 1

@@ -54,8 +54,9 @@ def test_where_time_is_short_a_sample_of_train_is_read_and_all_of_val(root: Path
 def test_black_and_white_masks(root: Path) -> None:
     for path in (root / "masks").rglob("*.png"):
         save(path, 255 if int(path.stem) % 2 else 0)
-    with pytest.raises(InputError, match=r"0 and 255 only.*set 'data.label_map=\{0: 0, 255: 1\}'"):
-        read(root)
+    for seconds in (0, 60):  # of a sample, and of all
+        with pytest.raises(InputError, match=r"0 and 255 only.*'data.label_map=\{0: 0, 255: 1\}'"):
+            read(root, seconds=seconds)
 
 
 def test_fewer_classes_in_a_file_are_noticed(root: Path) -> None:

@@ -1,5 +1,6 @@
 """Frames and sound from files and into files: nothing lost, nothing shifted."""
 
+import os
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -57,6 +58,9 @@ def test_anything_else_is_for_pyav(tmp_path: Path) -> None:
     for name in ("clip.mp4", "clip.mkv", "clip.ts", "clip.any"):
         write_clip(tmp_path / name, 2, form="mp4" if name == "clip.any" else None)
         assert is_video(str(tmp_path / name)), name
+    odd = tmp_path / os.fsdecode(b"clip\xff.mp4")  # no UTF-8
+    (tmp_path / "clip.mp4").rename(odd)
+    assert is_video(str(odd))
     assert is_video("rtsp://camera/one")
     assert is_video("webcam:0")
 

@@ -100,6 +100,10 @@ def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
         (["train.crop=[100, 64]"], r"train.crop: got \[100, 64\], expected multiples of 32"),
         (["train.accumulate=3"], "train.accumulate: 3 does not divide train.batch_size 16"),
         (["schedule.name=one_cycle"], "one_cycle starts with a warm-up; 30 % .* usual: 6000"),
+        (
+            ["train.augment=[{name: flip}, {name: pad_crop, fill: [1, 2]}]"],
+            "train.augment.1.pad_crop.fill: got 2 values, expected one, .* model.in_channels 3",
+        ),
         (["schedule.warmup_steps=20000"], "schedule.warmup_steps: got 20000, expected fewer than"),
         (["train.steps"], "override 'train.steps': expected key=value"),
     ],
@@ -119,6 +123,8 @@ def test_a_short_run_has_a_short_warm_up(tmp_path: Path) -> None:
     assert told == ["a.yaml: schedule.warmup_steps: 15 instead of 1500 for 150 steps"]
     one_cycle = read_recipe(file, ["train.steps=150", "schedule.name=one_cycle"])
     assert one_cycle.schedule.warmup_steps == 45
+    shortest = read_recipe(file, ["train.steps=2", "schedule.name=one_cycle"])
+    assert shortest.schedule.warmup_steps == 1
     with pytest.raises(InputError, match=r"expected fewer than train\.steps"):
         read_recipe(file, ["train.steps=150", "schedule.warmup_steps=200"])
     assert read_recipe(file, ["train.steps=2000"]).schedule.warmup_steps == 1500

@@ -13,6 +13,7 @@ from topseg.core.locks import hold
 from topseg.inference.hub import open_model
 from topseg.recipe import Recipe
 from topseg.training.comparison import compare_runs
+from topseg.training.run import open_run
 from topseg.training.trainer import train
 
 MakeRecipe = Callable[..., Recipe]
@@ -56,6 +57,19 @@ def test_more_steps(make_recipe: MakeRecipe, run: Path) -> None:
     recipe = make_recipe(train={"steps": 7, "workers": 1, "keep": 1})
     assert train(recipe, run, device="cpu", resume=True) == 0
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["step_00000007"]
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(
+    make_recipe: MakeRecipe, run: Path
+) -> None:
+    folder = run / "checkpoints"
+    before = sorted(path.name for path in folder.iterdir())
+    (folder / before[-1] / "state.json").write_text("{")
+    shutil.copytree(folder / before[-2], folder / f"{before[-2]}_copy")
+    found, _ = open_run(run, make_recipe(train={"keep": 1}), True, lambda text: None)
+    assert found == folder / before[-2]
+    left = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    assert left == [before[-2], f"{before[-2]}_copy"]
 
 
 def test_another_recipe(make_recipe: MakeRecipe, run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -93,10 +94,14 @@ def label_set(config: DataConfig) -> LabelSet:
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise InputError(f"data.classes: '{twice}' is given twice; every class needs its own name")
-    strange = next((name for name in names if not name or not name.isprintable()), None)
-    if strange is not None:
+    if (strange := unprintable(names)) is not None:
         raise InputError(f"data.classes: got {strange!a}, expected a name that can be printed")
     return LabelSet(names, palette or default_palette(len(names)))
+
+
+def unprintable(names: Sequence[str]) -> str | None:
+    """Return the first name that is empty or cannot be printed; None: all can be."""
+    return next((name for name in names if not name or not name.isprintable()), None)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,9 @@ def _read_names(file: Path) -> _OwnSet:
     try:
         lines = [line.strip() for line in read_bytes(file).decode("utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: cannot be read as class names ({error})") from None
+        raise InputError(
+            f"{file}: cannot be read as class names; save it as UTF-8 ({error})"
+        ) from None
     lines = [line for line in lines if line]
     if any(_CVAT_LINE.fullmatch(line) for line in lines):
         lines = [line for line in lines if not line.startswith("#")]

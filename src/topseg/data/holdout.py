@@ -1,10 +1,11 @@
 """Holdout: a share of a training split, taken out of it for validation.
 
 Which images are held out follows from their names alone, so it is the same on every machine, and an
-image that is added moves no other. Frames of one sequence look alike: where names show sequences
-(the same text but for the number at the end, or the same folder), whole sequences are held out; a
-pattern names other groups, such as the tiles of one scene. Where the classes of each image are
-given, every class is divided by the same share (then another image may move some).
+image that is added moves at most one other. Frames of one sequence look alike: where names show
+sequences (the same text but for the number at the end, or the same folder), whole sequences are
+held out; a pattern names other groups, such as the tiles of one scene. Where the classes of each
+image are given, every class is divided by the same share. An image that is added to groups, or to
+classes that are divided, may move several others.
 """
 
 from __future__ import annotations
@@ -91,10 +92,10 @@ def _group(pairs: Pairs, pattern: str | None) -> dict[str, list[int]]:
 
 
 def _by_names(groups: dict[str, list[int]], share: float, images: int) -> set[int]:
-    """Take groups in order as long as the share is not exceeded."""
+    """Take groups in order, each that does not exceed the share; none where all are larger."""
     wanted, held = max(1, round(share * images)), set[int]()
     for members in groups.values():
-        if not held or len(held) + len(members) <= wanted:
+        if len(held) + len(members) <= wanted:
             held |= set(members)
     return held
 

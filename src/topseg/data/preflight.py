@@ -62,7 +62,7 @@ def read_masks_first(
             if done >= len(val):
                 end = end or clock() + seconds
                 if clock() > end:
-                    return done
+                    break
             size = _BLOCK if done >= len(val) else min(_BLOCK, len(val) - done)
             for counts in pool.map(lambda path: _count(train, path), jobs[done : done + size]):
                 seen += counts[: len(seen)]
@@ -70,8 +70,9 @@ def read_masks_first(
             done = min(done + size, len(jobs))
     if ignored and (error := black_and_white(config, train.labels.names, seen)) is not None:
         raise error
-    with contextlib.suppress(InputError):  # without a cache they are read again
-        write_json(known, {"masks": len(jobs)})
+    if done == len(jobs):
+        with contextlib.suppress(InputError):  # without a cache they are read again
+            write_json(known, {"masks": done})
     return done
 
 

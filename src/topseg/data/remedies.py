@@ -41,7 +41,8 @@ def without_classes(error: DataError, pairs: Sequence[Pair]) -> DataError:
     values = sorted(every - {255})
     if not values or values[-1] > 254:
         return error
-    text = f"{error.what}; the masks hold {len(values)} numbers, {values[0]} to {values[-1]}"
+    many = f"{len(values)} numbers, {values[0]} to {values[-1]}"
+    text = f"{error.what}; the masks hold {many if len(values) > 1 else f'the number {values[0]}'}"
     if known := _published([pair.image.stem for pair in pairs], every):
         return DataError(f"{text}, and the images have names of {known[0]}", *known[1])
     if len(values) * _SPARSE < values[-1]:  # numbers with gaps, such as 0, 100 and 200

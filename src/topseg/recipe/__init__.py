@@ -34,7 +34,7 @@ from topseg.core.ranges import Fraction, Natural, Positive
 from topseg.core.storage import exists, home, is_dir, is_file
 from topseg.core.yaml_reader import parse_yaml
 from topseg.data.config import DataConfig
-from topseg.data.transforms import AnyTransform
+from topseg.data.transforms import AnyTransform, PadCrop
 from topseg.interop.paddleseg import is_paddleseg, read_paddleseg
 from topseg.losses import AnyLoss, CrossEntropy
 from topseg.models import find_variant
@@ -228,6 +228,13 @@ class Recipe:
                 f"input.mean: got {len(self.input.mean)} numbers, expected one for each of "
                 f"model.in_channels {self.model.in_channels}; the same for input.std"
             )
+        for number, transform in enumerate(self.train.augment):
+            fill = transform.fill if isinstance(transform, PadCrop) else 0
+            if isinstance(fill, tuple) and len(fill) != self.model.in_channels:
+                problems.append(
+                    f"train.augment.{number}.pad_crop.fill: got {len(fill)} values, expected one, "
+                    f"or one for each of model.in_channels {self.model.in_channels}"
+                )
         if self.schedule.warmup_steps >= self.train.steps:
             problems.append(
                 f"schedule.warmup_steps: got {self.schedule.warmup_steps}, "
@@ -236,7 +243,7 @@ class Recipe:
         if self.schedule.name == "one_cycle" and not self.schedule.warmup_steps:
             problems.append(
                 "schedule.warmup_steps: got 0, but one_cycle starts with a warm-up; "
-                f"30 % of the steps are usual: {round(0.3 * self.train.steps)}"
+                f"30 % of the steps are usual: {max(1, round(0.3 * self.train.steps))}"
             )
         if problems:
             raise InputError("\n".join(dict.fromkeys(problems)))

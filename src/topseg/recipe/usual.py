@@ -60,8 +60,8 @@ def usual_forms(tree: Tree, where: str, given: Sequence[str]) -> tuple[Tree, lis
     if isinstance(schedule, dict) and "schedule.warmup_steps" not in given:
         steps, warmup = train.get("steps"), schedule.get("warmup_steps")
         if isinstance(steps, int) and isinstance(warmup, int) and warmup >= steps > 0:
-            share = 0.3 if schedule.get("name") == "one_cycle" else 0.1
-            short = int(share * steps)
+            one_cycle = schedule.get("name") == "one_cycle"
+            short = max(1, int(0.3 * steps)) if one_cycle else int(0.1 * steps)
             tree["schedule"] = {**schedule, "warmup_steps": short}
             notes.append(f"schedule.warmup_steps: {short} instead of {warmup} for {steps} steps")
     return tree, notes

@@ -58,6 +58,11 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, metadata: Metadata) -> Pa
     return folder
 
 
+def list_checkpoints(run: Path) -> list[Path]:
+    """Return the folders of a run's checkpoints, the newest last; copies have other names."""
+    return sorted((run / "checkpoints").glob(f"step_{8 * '[0-9]'}"))
+
+
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint; each file is read once and checked against its SHA-256.
 
@@ -97,8 +102,8 @@ def newest_checkpoint(
     Raises:
         InputError: All are damaged.
     """
-    folders = sorted((run / "checkpoints").glob("step_*"), reverse=True)
-    for folder in folders:
+    folders = list_checkpoints(run)
+    for folder in reversed(folders):
         try:
             return folder, load_checkpoint(folder)
         except (InputError, OSError, ValueError, KeyError) as error:
@@ -117,7 +122,7 @@ def prune(run: Path, keep: int) -> None:
     What cannot be removed now, such as a file on NFS that somebody has open, is tried again the
     next time; no step depends on it.
     """
-    for folder in sorted((run / "checkpoints").glob("step_*"))[:-keep]:
+    for folder in list_checkpoints(run)[:-keep]:
         discard(folder)
     for place in (run, run / "checkpoints", run / "top"):
         for leftover in place.glob(".*.tmp"):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from topseg.core.errors import InputError
-from topseg.training.checkpoint import STATE, load_checkpoint
+from topseg.training.checkpoint import STATE, list_checkpoints, load_checkpoint
 
 WALL_CLOCK = frozenset({"images_per_s", "data_wait", "memory_mb"})
 _STATE = ("step", "evaluated", "top", "stale", "losses", "scaler")
@@ -82,4 +82,4 @@ def _log(run: Path) -> list[dict[str, Any]]:
 
 
 def _checkpoints(run: Path) -> set[str]:
-    return {folder.name for folder in (run / "checkpoints").glob("step_*")}
+    return {folder.name for folder in list_checkpoints(run)}

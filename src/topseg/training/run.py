@@ -20,7 +20,13 @@ from topseg.core.files import write_text
 from topseg.core.locks import hold
 from topseg.data.dataset import Dataset
 from topseg.recipe import Recipe, read_recipe
-from topseg.training.checkpoint import Checkpoint, newest_checkpoint, prune
+from topseg.training.checkpoint import (
+    Checkpoint,
+    discard,
+    list_checkpoints,
+    newest_checkpoint,
+    prune,
+)
 from topseg.training.distributed import World
 
 RECIPE = "recipe.yaml"
@@ -80,6 +86,10 @@ def open_run(
             warn(f"{run}: no checkpoint was written yet, starting at step 0")
         else:
             _check_steps(run, found[1].state["step"], recipe.train.steps)
+            # Damaged ones after it would be kept as the newest, and the good ones removed.
+            for folder in list_checkpoints(run):
+                if folder > found[0]:
+                    discard(folder)
         prune(run, recipe.train.keep)
         for leftover in run.glob(f".{RECIPE}.*"):
             leftover.unlink()

@@ -76,3 +76,13 @@ def test_the_sources_colors_are_kept() -> None:
 def test_rules_that_lead_nowhere(more: dict[str, tuple[str, ...]], text: str) -> None:
     with pytest.raises(InputError, match=text):
         targets(**more)
+
+
+@pytest.mark.parametrize(("name", "old"), [("", ""), ("a\u200b", "OLD"), ("a\nb", "OLD")])
+def test_a_name_that_no_data_set_can_have(name: str, old: str) -> None:
+    source = Source((name, "b"), ())
+    with pytest.raises(
+        InputError, match=f"expected a name that can be printed.* --rename {old}=NEW"
+    ):
+        match_names(source)
+    assert match_names(source, rename=(f"{name}=a",)).labels.names == ("background", "a", "b")

@@ -49,6 +49,13 @@ def test_step_scale_draws_every_factor_equally(rng: np.random.Generator) -> None
     assert StepScale(min=1, max=1, step=0.5).factors().tolist() == [1]
 
 
+def test_step_scale_needs_two_factors_where_they_may_differ() -> None:
+    assert StepScale(min=0.5, max=0.75, step=0.25).factors().tolist() == [0.5, 0.75]
+    assert StepScale(min=0.5, max=0.5).factors().tolist() == [0.5]
+    with pytest.raises(ValueError, match=r"step_scale.step: got 4.0, expected at most .* \(1.5\)"):
+        StepScale(step=4)
+
+
 def test_step_scale_rounds_sizes_as_the_reference(sample: Sample) -> None:
     assert StepScale().apply(sample, 0.75).mask.shape == (32, 45)  # 31.5 to the even number
     assert StepScale().apply(sample, 1) is sample
@@ -93,8 +100,6 @@ def test_crop_with_padding(sample: Sample, rng: np.random.Generator) -> None:
     assert (PadCrop(size=(64, 32))(sample, rng).image[42:] == 127).all()
     wide = Sample(sample.image, sample.mask.astype(np.uint16), "name")
     assert (PadCrop(size=(64, 32))(wide, rng).mask[42:] == 65535).all()
-    with pytest.raises(InputError, match=r"pad_crop.fill: got 2 values, expected one, or one for"):
-        PadCrop(size=(64, 32), fill=(1, 2))(sample, rng)
 
 
 def test_crop_of_the_exact_size_changes_nothing(sample: Sample, rng: np.random.Generator) -> None:

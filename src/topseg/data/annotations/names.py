@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from topseg.core.errors import InputError, did_you_mean
 from topseg.core.labels import STANDARD_SETS, LabelSet, default_palette
 from topseg.data.annotations.source import IGNORED, UNPAINTED, Source
-from topseg.data.classes import label_set
+from topseg.data.classes import label_set, unprintable
 from topseg.data.config import DataConfig
 
 IGNORE: Final = "ignore"
@@ -120,6 +120,12 @@ def match_names(
             names = (str(rest), *names)
     if not names:
         raise InputError("no class is left; give some by --classes, or fewer --rename ...=ignore")
+    if (strange := unprintable(names)) is not None:
+        old = "OLD" if strange else ""
+        raise InputError(
+            f"got a class {strange!a}, expected a name that can be printed; give it another by "
+            f"--rename {old}=NEW"
+        )
     rest = _rest(rest, names)
     rules = tuple(_rule(name, names, own, source.ignored) for name in source.names)
     if not any(rule.target not in (None, IGNORE) for rule in rules):
@@ -159,7 +165,7 @@ def _read_rules(rename: Sequence[str], names: tuple[str, ...]) -> dict[str, str]
     rules = {}
     for text in rename:
         old, equals, new = text.rpartition("=")
-        if not equals or not old or not new:
+        if not equals or not new:
             raise InputError(f"--rename: got '{text}', expected OLD=NEW, or OLD=ignore")
         if old not in names:
             raise InputError(f"--rename: the source has no '{old}'{did_you_mean(old, names)}")

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from topseg.core.config import STRICT
-from topseg.core.errors import InputError
 from topseg.core.geometry import Size
 from topseg.core.labels import Mask
 from topseg.core.ranges import Byte, Natural, Probability, Share
@@ -88,11 +87,6 @@ def sized(transforms: Sequence[Transform], crop: Size) -> tuple[Transform, ...]:
 def _padded(array: NDArray[Any], size: Size, fill: int | tuple[int, ...]) -> NDArray[Any]:
     """Pad an image or a mask at the bottom and the right."""
     (height, width), (h, w) = size, array.shape[:2]
-    if isinstance(fill, tuple) and len(fill) != array.shape[2]:
-        raise InputError(
-            f"train.augment: pad_crop.fill: got {len(fill)} values, expected one, or one for each "
-            f"of the {array.shape[2]} channels"
-        )
     padded = np.empty((height, width, *array.shape[2:]), array.dtype)
     padded[:h, :w] = array
     padded[h:] = fill

@@ -34,6 +34,11 @@ class StepScale:
 
     def __post_init__(self) -> None:
         _check_order(self.name, self.min, self.max)
+        if 0 < self.max - self.min < self.step:
+            raise InputError(
+                f"train.augment: {self.name}.step: got {self.step}, expected at most max - min "
+                f"({self.max - self.min})"
+            )
 
     def factors(self) -> NDArray[np.float64]:
         """Return every factor, from the smallest to the largest."""
