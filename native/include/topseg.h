@@ -57,20 +57,17 @@ typedef struct topseg_model topseg_model;
 
 typedef struct topseg_options {
     int threads; /* threads of a call; 0: one for each processor. The result is the same. */
-    const char*
-        code_path;    /* "portable", "avx2", "avx512" ...; NULL: the fastest of this processor */
-    int check_hashes; /* 1: compare the weights with the SHA-256 in metadata.json */
+    const char* code_path; /* "portable", "avx2", "avx512" ...; NULL: the fastest here */
+    int check_hashes;      /* 1: compare the weights with the SHA-256 in metadata.json */
 } topseg_options;
 
 typedef struct topseg_info {
-    int num_classes;  /* K */
-    int channels;     /* C of an image; 3 is RGB */
-    int stride;       /* logits have one cell for this many pixels of the network's input */
-    int multiple;     /* the network's input is a multiple of this many pixels, both ways */
-    int ignore_index; /* value in masks of data sets for "no class"; 255, or 65535 above 255 classes
-                       */
-    const char*
-        name; /* of the architecture, such as "topformer_tiny"; lives as long as the model */
+    int num_classes;    /* K */
+    int channels;       /* C of an image; 3 is RGB */
+    int stride;         /* logits have one cell for this many pixels of the network's input */
+    int multiple;       /* the network's input is a multiple of this many pixels, both ways */
+    int ignore_index;   /* "no class" in masks of data sets: 255, or 65535 above 255 classes */
+    const char* name;   /* architecture, such as "topformer_tiny"; lives as long as the model */
     const char* notice; /* a limit to the model's use, or NULL */
 } topseg_info;
 

@@ -12,7 +12,7 @@
 namespace topseg_cli {
 namespace {
 
-constexpr std::int64_t pixels_per_byte = 1032 * 8;  // deflate's limit, at one bit a pixel
+constexpr std::int64_t pixels_per_byte = 1032 * 8;  // deflate's limit, at one bit per pixel
 
 struct PngInput {
     const Bytes* file;

@@ -35,3 +35,12 @@ def test_shipped_card_has_the_same_lines() -> None:
     bundle = read_bundle(SHIPPED)
     lines = "\n".join(usage_lines(SHIPPED.name, bundle.metadata))
     assert lines in (SHIPPED / "README.md").read_text()
+
+
+def test_a_card_can_be_written_whatever_scores_a_bundle_has(tmp_path: Path) -> None:
+    metadata = read_bundle(SHIPPED).metadata
+    rows = [{"name": "road", "iou": 0.5, "precision": None, "recall": "x"}, 7, {}]
+    for classes in (rows, "text", 5, None):
+        write_card(tmp_path, replace(metadata, metrics={"val": {"classes": classes}}))
+    write_card(tmp_path, replace(metadata, metrics={"val": {"classes": rows}}))
+    assert "| road | 50.0 | - | - |" in (tmp_path / "README.md").read_text()

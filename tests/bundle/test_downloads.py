@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from golden.fill import golden_model
-from topseg.bundle.bundle import read_bundle
+from topseg.bundle.bundle import read_bundle, write_metadata
 from topseg.bundle.downloads import fetch
 from topseg.bundle.published import PUBLISHED
 from topseg.core.errors import InputError
@@ -181,6 +181,10 @@ def test_published_name_becomes_a_bundle_once(published: Server, tmp_path: Path)
     assert metadata.origin == published.url
     assert metadata.metrics["ade20k val (published)"]["miou"] == 32.49
     assert open_model("topformer-tiny-ade20k") == read_bundle(bundle.folder)
+    # As if the first use had been stopped after the conversion.
+    forgotten = dataclasses.replace(metadata, origin="PaddleSeg", license=None, metrics={})
+    write_metadata(bundle.folder, forgotten)
+    assert open_model("topformer-tiny-ade20k").metadata == metadata
     assert len(published.seen) == 1
 
 

@@ -34,9 +34,11 @@ def test_one_version() -> None:
     cmake = re.search(
         r"project\(topseg VERSION (\S+)", (ROOT / "native/CMakeLists.txt").read_text()
     )
+    header = (ROOT / "native/include/topseg.h").read_text()
+    numbers = re.findall(r"^#define TOPSEG_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)$", header, re.M)
     assert cite is not None
     assert cmake is not None
-    assert {engine, cite[1], cmake[1]} == {__version__}
+    assert {engine, cite[1], cmake[1], ".".join(numbers)} == {__version__}
 
 
 def test_every_extra_is_explained() -> None:

@@ -150,8 +150,9 @@ def test_keys(connect: Connect, png: bytes) -> None:
         answer = client.post("/segment", content=png, headers={b"Authorization": key.encode()})
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
-    good = {"Authorization": "Bearer other-key"}
-    assert client.post("/segment", content=png, headers=good).status_code == 200
+    for scheme in ("Bearer", "bearer"):  # RFC 9110, 11.1: a scheme has no case
+        good = {"Authorization": f"{scheme} other-key"}
+        assert client.post("/segment", content=png, headers=good).status_code == 200
     assert client.get("/v2/health/ready").status_code == 200
     for path in ("/v2", "/metrics", "/docs", "/openapi.json", "/v2/models/fake"):
         assert client.get(path).status_code == 401, path

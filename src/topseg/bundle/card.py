@@ -61,12 +61,14 @@ def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
     for key, value in scores.items():
         if not isinstance(value, list | dict):
             yield f"* {key}: {value:.4g}" if isinstance(value, float) else f"* {key}: {value}"
-    if classes := scores.get("classes"):
+    classes = scores.get("classes")  # of a bundle of anybody's: anything
+    rows = [one for one in classes if isinstance(one, dict)] if isinstance(classes, list) else []
+    if rows:
         yield from ("", "| class | IoU % | precision % | recall % |", "|---|---|---|---|")
-        for one in classes:
-            cells = (one[key] for key in ("iou", "precision", "recall"))
-            shown = ("-" if cell is None else f"{100 * cell:.1f}" for cell in cells)
-            yield f"| {one['name']} | {' | '.join(shown)} |"
+        for one in rows:
+            cells = (one.get(key) for key in ("iou", "precision", "recall"))
+            shown = (f"{100 * cell:.1f}" if isinstance(cell, float) else "-" for cell in cells)
+            yield f"| {one.get('name')} | {' | '.join(shown)} |"
 
 
 def _int8_lines(name: str, made: Quantization, proof: Proof | None) -> Iterator[str]:

@@ -167,7 +167,7 @@ class Metadata:
     origin: Line = "topseg"
     """Where the weights come from."""
     recipe: dict[str, Any] | None = None
-    metrics: dict[Line, Any] = field(default_factory=dict)
+    metrics: dict[Line, dict[str, Any]] = field(default_factory=dict)
     """Scores measured on the weights, by the name of the data."""
 
     def __post_init__(self) -> None:

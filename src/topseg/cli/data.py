@@ -129,10 +129,10 @@ def convert(
 
     Args:
         src: The file or folder of labels.
-        out: Folder of the data set: masks, one list a split, dataset.yaml.
+        out: Folder of the data set: masks, one list per split, dataset.yaml.
         format: The source's format, where it is not recognized (docs/convert.md lists them).
-        classes: The classes in order, a file with one a line, or a published set; else the source's
-            names.
+        classes: The classes in order, a file with one per line, or a published set; else the
+            source's names.
         rename: Names that become others: OLD=NEW, or OLD=ignore for no class.
         rest: Class of pixels without a label, or ignore.
         images: Folder of the images, where they are not in SRC.

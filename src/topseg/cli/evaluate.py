@@ -71,12 +71,14 @@ def evaluate(
     from topseg.inference.hub import load
     from topseg.inference.tta import Slide
 
+    # Which data: a change of the data section may stand where DATA is left out.
     if data is not None and "=" in str(data) and not exists(data):
         data, overrides = None, (str(data), *overrides)
     source, words = data_of(model, data, overrides)
     with show_progress("download", size=True) as progress:
         predictor = load(model, runtime=runtime, device=device, threads=threads, progress=progress)
     dataset = open_data(predictor.runtime.metadata, source, words, split)
+    # What is run, and what is counted.
     if stride is not None and slide is None:
         raise InputError("stride: only together with --slide HEIGHT WIDTH")
     windows = None
@@ -97,6 +99,7 @@ def evaluate(
             protocol=protocol,
             progress=progress,
         )
+    # The scores, for people and in files.
     Console().print(scores.table())
     say(scores.summary())
     deeper = summarize(more, per_image) if details else {}

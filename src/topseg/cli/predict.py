@@ -70,6 +70,7 @@ def predict(
     from topseg.media.drawing import legend_text
     from topseg.media.video import is_video
 
+    # What can be known before a model is opened.
     images = (*images, *["-"] * stdin)
     if address is not None and executor != "ray":
         raise InputError("address: only together with --executor ray")
@@ -78,6 +79,7 @@ def predict(
         raise InputError(f"{video}: got a video, expected images; take: {words}")
     part = parse_shard(shard)
     with contextlib.ExitStack() as stack:
+        # The model, on a cluster or on threads of this machine.
         if executor == "ray":
             from topseg.inference.bulk.cluster import RayCluster
 
@@ -102,6 +104,7 @@ def predict(
                     progress=progress,
                 )
             chosen = Threads(predictors)
+        # The masks.
         start = time.perf_counter()
         with show_progress("predict") as progress:
             found = predict_files(
@@ -118,6 +121,7 @@ def predict(
                 progress=progress,
             )
         seconds = time.perf_counter() - start
+    # What was found, and how long it took.
     if found.images:
         say(legend_text(found.shares))
     if found.before or shard != "1/1":

@@ -29,7 +29,7 @@ def serve(
         host: Address to listen on; this machine alone (127.0.0.1) if not given.
         port: HTTP port; 8000 if not given.
         grpc_port: gRPC port; 8001 if not given.
-        workers: Worker processes a model; as many as use all cores if not given.
+        workers: Worker processes per model; as many as use all cores if not given.
         threads: CPU threads of each worker.
         set_: Any other setting, as key=value; may be repeated.
     """

@@ -155,7 +155,7 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str) -> T:
         where: The file's name, put before every problem.
 
     Raises:
-        InputError: One line a problem: ``file: dotted.key: got ..., expected ...``.
+        InputError: One line per problem: ``file: dotted.key: got ..., expected ...``.
     """
     try:
         return TypeAdapter(cls).validate_python(dict(tree))

@@ -164,6 +164,7 @@ def measure(
         yield mask
         yield mask_png(mask, metadata.labels)
 
+    # As often as the time allows, and at least ten times after the warm-up.
     rows: list[NDArray[np.float64]] = []
     image_size, end = (0, 0), time.perf_counter() + seconds
     while len(rows) < 10 + WARM_UP or time.perf_counter() < end:
@@ -235,7 +236,7 @@ def save(found: Sequence[Measurement], folder: Path) -> None:
 def chart(found: Sequence[Measurement]) -> str:
     """Draw the medians of the stages as stacked bars, one per configuration, as SVG."""
     left, width, line = 210, 560, 26
-    longest = max(sum(t.median for t in one.stages.values()) for one in found)
+    longest = max(sum(t.median for t in one.stages.values()) for one in found) or 1.0
     height = line * (len(found) + 2)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 90}" height="{height}" '

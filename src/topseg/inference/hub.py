@@ -153,7 +153,9 @@ def _published(model: Published, progress: Progress | None) -> Bundle:
         )
     folder = cache_folder() / "models" / model.name
     if (folder / METADATA).is_file():
-        return read_bundle(folder)
+        bundle = read_bundle(folder)
+        if bundle.metadata.origin == model.url:  # else the first use was stopped before its end
+            return bundle
     from topseg.interop import make_bundle  # only here, once for each model
 
     file = _download(model, progress)

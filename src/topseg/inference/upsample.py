@@ -160,6 +160,7 @@ def _fill(logits: Floats, mask: Mask, probability: Floats | None) -> None:
     All cells are treated at once: in step r every cell that has an r-th candidate compares it, so
     that there are as many steps as the fullest cell has candidates.
     """
+    # Each cell's candidates, by the corners of all classes.
     classes, height, width = logits.shape
     rows, columns = _Axis.of(height, mask.shape[0]), _Axis.of(width, mask.shape[1])
     clamped = np.fmin(np.fmax(logits, -_LIMIT), _LIMIT)  # fmax drops NaN
@@ -172,6 +173,7 @@ def _fill(logits: Floats, mask: Mask, probability: Floats | None) -> None:
     candidate = high >= low.max(axis=0) - margin
     count = candidate.sum(axis=0)  # (h + 1, w + 1)
 
+    # One candidate fills its cell; the cells with several are listed, the fullest first.
     tiles = np.empty((*count.shape, rows.weight.shape[1], columns.weight.shape[1]), mask.dtype)
     tiles[...] = candidate.argmax(axis=0)[..., None, None]  # as if it were the only one
     y, x = np.nonzero(count > 1)
@@ -189,6 +191,7 @@ def _fill(logits: Floats, mask: Mask, probability: Floats | None) -> None:
         left, right = (_bilinear(square[0][s], square[1][s], rows.weight[i]) for s in (0, 1))
         return k, _bilinear(left[:, :, None], right[:, :, None], columns.weight[j][:, None, :])
 
+    # The best of the candidates at each pixel, rank after rank.
     if len(counts):
         k, best = value_of(0)
         winner = np.empty(best.shape, mask.dtype)
@@ -203,6 +206,7 @@ def _fill(logits: Floats, mask: Mask, probability: Floats | None) -> None:
     mask[...] = tiles[spot]
     if probability is None:
         return
+    # The softmax of the winner: 1 over the sum of all candidates' exponentials.
     chances = np.ones(tiles.shape, np.float32)
     if len(counts):
         total = np.zeros(best.shape)  # float64: very many small terms add up

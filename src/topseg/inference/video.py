@@ -170,7 +170,7 @@ def _predict(
         for number, item, arrived in box:
             if stop.code:
                 break
-            if number is None:
+            if number is None:  # sound
                 writer.copy(item)
                 continue
             inputs = predictor.prepare(to_image(item))
@@ -179,6 +179,7 @@ def _predict(
             writer.write(prediction.overlay(inputs.pixels), item)
             if masks:
                 prediction.save(stem.with_name(f"{stem.name}_masks") / f"{number:06d}.png")
+            # The report.
             now = time.perf_counter()
             state.frames += 1
             state.latency += now - arrived
@@ -188,6 +189,7 @@ def _predict(
             if report and now - told >= interval:
                 told = now
                 report(state)
+        # The end: of the video, by a fault, or by a signal.
         state.fault, state.damaged = reader.fault, reader.damaged
         state.code = stop.code
         if state.code and not state.frames:

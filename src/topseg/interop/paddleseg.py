@@ -40,7 +40,7 @@ class Translation(NamedTuple):
     tree: Tree
     """The tree of a recipe; its paths are relative to the current directory, as they are there."""
     notes: list[str]
-    """A line a part: what it was, what it is, and what is honoured in another way."""
+    """A line for each part: what it was, what it is, and what is honoured in another way."""
 
 
 def is_paddleseg(tree: Mapping[str, Any]) -> bool:
@@ -72,6 +72,7 @@ def translate(config: Tree) -> Translation:
     Raises:
         InputError: All keys that cannot be honoured, one line each.
     """
+    # The sections, and what several of them have to agree on.
     top, notes = Section("", config, []), list[str]()
     model, optimizer = top.section("model"), top.section("optimizer")
     backbone = model.section("backbone")
@@ -80,6 +81,7 @@ def translate(config: Tree) -> Translation:
         [(backbone, "in_channels"), (train, "img_channels"), (val, "img_channels")], 3
     )
     channels = backbone.count("in_channels", channels, MOST_CHANNELS)
+    # Each part; the notes stand in this order.
     network = _model(model, backbone, notes)
     data = _data(train, val, model, notes)
     loop = _loop(top, notes)
@@ -92,6 +94,7 @@ def translate(config: Tree) -> Translation:
     _test_config(top.section("test_config"), notes)
     if top.take("export") is not None:
         notes.append("export: not needed, 'topseg export' keeps the model's own resize rule")
+    # What nobody took was not understood.
     top.only("to_static_training", False)
     top.close()
     if top.problems:
@@ -263,7 +266,7 @@ def _loop(top: Section, notes: list[str]) -> Tree:
 
 
 def _optimizer(optimizer: Section, backbone: Section, notes: list[str]) -> tuple[Tree, float]:
-    """Translate the optimizer; give the head's factor on the learning rate as well."""
+    """Translate the optimizer; return the head's factor on the learning rate as well."""
     kind = optimizer.kind(_OPTIMIZERS)
     name, decay = _OPTIMIZERS.get(kind or "", ("", 0.0))
     for key, value in _FIXED.get(name, {}).items():
@@ -309,7 +312,7 @@ _FIXED: dict[str, Tree] = {
 def _schedule(
     scheduler: Section, steps: float, factor: float, notes: list[str]
 ) -> tuple[float, Tree]:
-    """Translate the schedule; give the peak and the section, both for the head."""
+    """Translate the schedule; return the peak and the section, both for the head."""
     if scheduler.kind(["PolynomialDecay"]) is None:
         return 0, {}
     warmup = scheduler.number("warmup_iters", 0)

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on the standard error, for machines to collect."""
+"""Logs: one JSON object per line on standard error, for machines to collect."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Metrics: what the service counts and measures, for Prometheus.
 
-One object a service with a registry of its own, so that two services in one process do not mix.
+One object per service with a registry of its own, so that two services in one process do not mix.
 """
 
 from __future__ import annotations

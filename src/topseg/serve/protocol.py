@@ -95,6 +95,7 @@ def read_request(body: bytes, header_length: int | None, metadata: Metadata) -> 
         InputError: What is wrong with it.
         Refusal: Too much JSON.
     """
+    # The JSON, and where the binary tensors begin.
     length = len(body) if header_length is None else header_length
     if not 0 <= length <= len(body):
         raise InputError(
@@ -103,6 +104,7 @@ def read_request(body: bytes, header_length: int | None, metadata: Metadata) -> 
     if length > JSON_LIMIT:
         raise too_large(f"request: {length} bytes of JSON", f"{JSON_LIMIT}; send binary tensors")
     tree, texts = _json(body[:length])
+    # The inputs: bytes behind the JSON, text that is not read yet, or numbers.
     given: dict[str, Any] = {}
     at = length
     for tensor in _mappings(tree, "inputs"):
@@ -124,6 +126,7 @@ def read_request(body: bytes, header_length: int | None, metadata: Metadata) -> 
         given[INPUT] = images
     if at != len(body):
         raise InputError(f"request: {len(body) - at} bytes follow that no input claims")
+    # The outputs, each in binary form where it or the whole request says so.
     parameters = _parameters(tree)
     binary = parameters.get("binary_data_output") is True
     outputs: dict[str, bool] = {}

@@ -55,6 +55,7 @@ def serve(config: ServeConfig, *, open_engine: Opener | None = None) -> int:
 
 
 async def _serve(service: Service, listener: socket.socket) -> int:
+    # Both listeners, before any worker is started: an address in use is told at once.
     config, loop = service.config, asyncio.get_running_loop()
     connections = connection_limit(config)
     server = HttpServer(make_app(service), service, connections)
@@ -64,6 +65,7 @@ async def _serve(service: Service, listener: socket.socket) -> int:
     if config.grpc_port is not None:
         at = f"{address}:{config.grpc_port}"
         rpc, rpc_port = await start_rpc(service, at, connections)
+    # The signals.
     stopping = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, number, stopping, service)
@@ -74,6 +76,7 @@ async def _serve(service: Service, listener: socket.socket) -> int:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
+    # Serve (health first, requests once the models are warm) until told to stop, then drain.
     fields = {"address": address, "port": port, "grpc_port": rpc_port}
     log.info("listening", extra={"fields": fields})
     if sys.stderr.isatty():  # elsewhere both outputs are for machines

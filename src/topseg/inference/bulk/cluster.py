@@ -98,7 +98,7 @@ class RayCluster:
         self._ray.shutdown()
 
     def run(self, jobs: Sequence[Job], spec: OutputSpec) -> Iterator[Line]:
-        """Do jobs block by block, and give their lines as blocks come back."""
+        """Do jobs block by block, and yield their lines as blocks come back."""
         if not jobs:
             return
         data = self._ray.data
@@ -149,7 +149,7 @@ def _check_listening(address: str) -> None:
 
 
 def _describe(open_predictor: Callable[[], Predictor]) -> tuple[Metadata, str] | str:
-    """Open the model; give what the driver needs to know of it, or why it cannot be opened."""
+    """Open the model; return what the driver needs to know of it, or why it cannot be opened."""
     try:
         predictor = open_predictor()
     except InputError as error:

@@ -129,7 +129,7 @@ def _expand(given: Path, out: Path) -> Iterator[Job]:
 
 
 def _listed(lines: Iterable[bytes], folder: str, name: str) -> Iterator[Job]:
-    """Read a list of images: one path a line, relative to a folder."""
+    """Read a list of images: one path per line, relative to a folder."""
     count = 0
     for number, line in enumerate(lines):
         # UTF-16, or no text at all; a NUL later on is one wrong name.
@@ -147,7 +147,7 @@ def _listed(lines: Iterable[bytes], folder: str, name: str) -> Iterator[Job]:
                 mirrored = str(whole.relative_to(whole.anchor))
             yield _job(image, mirrored)
     if not count:
-        raise InputError(f"{name}: this list is empty; write one image path a line")
+        raise InputError(f"{name}: this list is empty; write one image path per line")
 
 
 def _job(image: str | Path, mirrored: str | Path) -> Job:

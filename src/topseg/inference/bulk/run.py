@@ -46,7 +46,7 @@ class Executor(Protocol):
     fingerprint: str
 
     def run(self, jobs: Sequence[Job], spec: OutputSpec) -> Iterator[Line]:
-        """Do every job and give its line for the manifest, in any order."""
+        """Do every job and yield its line for the manifest, in any order."""
         ...
 
 
@@ -107,6 +107,7 @@ def predict_files(
         UnreadableError: At the end, all the others being done: the first images that cannot be read
             (the manifest has all).
     """
+    # What there is to do, checked before anything is written.
     if (overlay or legend) and executor.metadata.architecture.in_channels != 3:
         raise InputError("overlay: only for models that take three channels; leave it out")
     wanted = {
@@ -125,11 +126,13 @@ def predict_files(
     pixels = np.zeros(labels.num_classes, np.int64)
     failures, failed = [], 0
     with Manifest(out, shard) as manifest:
+        # What earlier runs have done.
         finished = set()
         for line in manifest.done(jobs, executor.fingerprint, kinds):
             if all(int(index) < len(pixels) for index in line["pixels"]):
                 finished.add(line["output"])
                 _add(pixels, line)
+        # The rest, a line in the manifest for each.
         before = len(finished)
         todo = [job for job in jobs if job.output not in finished]
         spec = OutputSpec(out, kinds, executor.fingerprint)

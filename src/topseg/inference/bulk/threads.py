@@ -1,8 +1,8 @@
 """Threads: the executor of one machine, several images at a time.
 
 Each image goes from file to mask on one thread with a predictor of its own. So any runtime will do,
-whether or not it can be shared between threads, and no core waits for another: one image a core is
-faster than all cores on one image.
+whether or not it can be shared between threads, and no core waits for another: one image per core
+is faster than all cores on one image.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Threads:
         self.fingerprint = fingerprint(predictors[0])
 
     def run(self, jobs: Sequence[Job], spec: OutputSpec) -> Iterator[Line]:
-        """Do jobs, few ahead of what is asked for, and give their lines in order."""
+        """Do jobs, few ahead of what is asked for, and yield their lines in order."""
         idle: queue.SimpleQueue[Predictor] = queue.SimpleQueue()
         for predictor in self._predictors:
             idle.put(predictor)

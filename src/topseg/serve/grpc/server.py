@@ -128,12 +128,14 @@ class Calls:
             share = Share(self._service.memory)
             context.add_done_callback(lambda _: share.close())  # once the answer is sent
             try:
+                # The key and a place, before the message is received.
                 if name not in _OPEN:
                     self._keys.check(str(metadata.get("authorization", "")))
                 if name in _HEALTH:
                     return response_class(**await answer(None, context))
                 self._take_place()
                 placed = 1
+                # The message, counted and checked before it becomes objects; then the answer.
                 body = await self._read(context)
                 size = len(body)
                 share.take(size)

@@ -1,6 +1,6 @@
 """Guard: what every HTTP request passes before and after the application.
 
-Names, keys, bounded bodies in bounded time, request ids, one log line and one measurement a
+Names, keys, bounded bodies in bounded time, request ids, one log line and one measurement per
 request. Plain ASGI, so that nothing is buffered twice and a client that leaves is noticed.
 """
 
@@ -57,7 +57,7 @@ class Keys:
         Raises:
             Refusal: No key, or a wrong one.
         """
-        given = authorization.removeprefix("Bearer ").encode()
+        given = re.sub("(?i)^bearer +", "", authorization).encode()
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         if self._keys and not any(matches):
             message = "this service asks for a key: 'Authorization: Bearer KEY'"

@@ -164,8 +164,9 @@ function showCamera() {
 }
 
 async function saveMask() {
+  if (!stage.result) return; // the network is at it
   const { mask, size } = stage.result;
-  save(new Blob([await encodeMask(mask, size, model.metadata.palette)], { type: "image/png" }), "mask");
+  save(new Blob([await encodeMask(mask, size, stage.palette)], { type: "image/png" }), "mask"); // of its own model
 }
 
 function save(blob, kind) {

@@ -19,7 +19,7 @@ from topseg.bundle.bundle import Bundle
 from topseg.bundle.metadata import METADATA
 from topseg.core.config import to_tree
 from topseg.core.errors import InputError
-from topseg.core.files import atomic_path, sha256, write_bytes
+from topseg.core.files import atomic_path, read_json, sha256, write_bytes
 from topseg.runtimes.registry import ENGINES
 from topseg.synthetic.samples import SAMPLES
 
@@ -151,7 +151,7 @@ def install_ort(package: Path) -> None:
         InputError: It is not this package, or another version.
     """
     about = package / "package.json"
-    found = json.loads(about.read_text()) if about.is_file() else {}
+    found = read_json(about) if about.is_file() else {}
     if f"{found.get('name')}@{found.get('version')}" != ORT:
         raise InputError(f"{package}: not the npm package {ORT}; run 'npm install {ORT}'")
     for name in ORT_FILES:
