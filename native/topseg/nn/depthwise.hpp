@@ -40,57 +40,50 @@ public:
 private:
     template <int size, int step, Activation activation>
     void run_row(const float* const* rows, float* out, int pixels) const {
-        constexpr int block = 8;
         const float* at[size];
         for (int i = 0; i < size; ++i) at[i] = rows[i];
-        int x = 0;
-        const auto forward = [&](int count) {
-            for (int i = 0; i < size; ++i) at[i] += std::ptrdiff_t(count) * step * channels;
-            x += count;
-        };
-        while (x + block <= pixels) {
-            run_block<size, step, block, activation>(at, out + std::ptrdiff_t(x) * channels);
-            forward(block);
-        }
-        while (x + 2 <= pixels) {
-            run_block<size, step, 2, activation>(at, out + std::ptrdiff_t(x) * channels);
-            forward(2);
-        }
-        while (x < pixels) {
-            run_block<size, step, 1, activation>(at, out + std::ptrdiff_t(x) * channels);
-            forward(1);
-        }
+        run_blocks<size, step, 8, activation>(at, out, pixels / 8);
+        run_blocks<size, step, 2, activation>(at, out, pixels % 8 / 2);
+        run_blocks<size, step, 1, activation>(at, out, pixels % 2);
     }
 
-    // `count` outputs of a row, one vector of channels after the other. Every input is loaded once
-    // and added to all the outputs that see it.
+    // Blocks of `count` outputs of a row, one vector of channels after the other. Every input is
+    // loaded once and added to all the outputs that see it. Moves what it is given to the end.
     template <int size, int step, int count, Activation activation>
-    __attribute__((noinline)) void run_block(const float* const* rows, float* out) const {
-        for (int c = 0; c < channels; c += lanes) {
-            Vector sum[count];
-            const Vector start = load(bias_.data() + c);
+    __attribute__((noinline)) void run_blocks(const float** rows, float*& out, int blocks) const {
+        const std::ptrdiff_t channels =
+            this->channels;  // of this function alone: no store changes it
+        const float *const weights = weights_.data(), *const bias = bias_.data();
+        float* to = out;
+        for (; blocks > 0; --blocks, to += count * channels) {
+            for (std::ptrdiff_t c = 0; c < channels; c += lanes) {
+                Vector sum[count];
+                const Vector start = load(bias + c);
 #pragma GCC unroll 16
-            for (int i = 0; i < count; ++i) sum[i] = start;
+                for (int i = 0; i < count; ++i) sum[i] = start;
 #pragma GCC unroll 5
-            for (int ky = 0; ky < size; ++ky) {
-                const float* in = rows[ky] + c;
-                Vector w[size];
-#pragma GCC unroll 5
-                for (int kx = 0; kx < size; ++kx)
-                    w[kx] = load(weights_.data() + (ky * size + kx) * channels + c);
-#pragma GCC unroll 32
-                for (int i = 0; i < (count - 1) * step + size; ++i) {
-                    const Vector x = load(in + std::ptrdiff_t(i) * channels);
+                for (int ky = 0; ky < size; ++ky) {
+                    const float* in = rows[ky] + c;
+                    Vector w[size];
 #pragma GCC unroll 5
                     for (int kx = 0; kx < size; ++kx)
-                        if (i >= kx && (i - kx) % step == 0 && (i - kx) / step < count)
-                            sum[(i - kx) / step] = fma(x, w[kx], sum[(i - kx) / step]);
+                        w[kx] = load(weights + (ky * size + kx) * channels + c);
+#pragma GCC unroll 32
+                    for (int i = 0; i < (count - 1) * step + size; ++i) {
+                        const Vector x = pinned(load(in + std::ptrdiff_t(i) * channels));
+#pragma GCC unroll 5
+                        for (int kx = 0; kx < size; ++kx)
+                            if (i >= kx && (i - kx) % step == 0 && (i - kx) / step < count)
+                                sum[(i - kx) / step] = fma(x, w[kx], sum[(i - kx) / step]);
+                    }
                 }
-            }
 #pragma GCC unroll 16
-            for (int i = 0; i < count; ++i)
-                store(out + std::ptrdiff_t(i) * channels + c, activate<activation>(sum[i]));
+                for (int i = 0; i < count; ++i)
+                    store(to + std::ptrdiff_t(i) * channels + c, activate<activation>(sum[i]));
+            }
+            for (int i = 0; i < size; ++i) rows[i] += count * step * channels;
         }
+        out = to;
     }
 
     Floats weights_, bias_;

@@ -20,15 +20,14 @@ constexpr int lanes = TOPSEG_LANES;
 typedef float Vector __attribute__((vector_size(4 * TOPSEG_LANES)));
 typedef std::int32_t Integers __attribute__((vector_size(4 * TOPSEG_LANES)));
 
+// The same anywhere in memory. Copied by memcpy, some vectors would go by way of the stack.
+typedef float Loose __attribute__((vector_size(4 * TOPSEG_LANES), aligned(4), may_alias));
+
 #if TOPSEG_LANES == 16
 constexpr __mmask16 all = 0xFFFF;  // GCC 12 warns of what its forms without a mask leave unset
 #endif
 
-TOPSEG_KERNEL Vector load(const float* p) {
-    Vector v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
+TOPSEG_KERNEL Vector load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
 
 // The same from bytes, as numbers of 0 to 255.
 TOPSEG_KERNEL Vector load(const std::uint8_t* p) {
@@ -45,7 +44,18 @@ TOPSEG_KERNEL Vector load(const std::uint8_t* p) {
 #endif
 }
 
-TOPSEG_KERNEL void store(float* p, Vector v) { std::memcpy(p, &v, sizeof v); }
+TOPSEG_KERNEL void store(float* p, Vector v) { *reinterpret_cast<Loose*>(p) = v; }
+// Keeps a value that is used more than once in its register: read from memory for each use, it
+// would take more loads than a core has in that time.
+TOPSEG_KERNEL Vector pinned(Vector v) {
+#if TOPSEG_LANES > 4
+    asm("" : "+v"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#endif
+    return v;
+}
+
 TOPSEG_KERNEL Vector splat(float x) { return x - Vector{}; }
 
 // The compilers do not make one instruction of a comparison and a choice everywhere.
