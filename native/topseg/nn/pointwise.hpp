@@ -68,6 +68,12 @@ TOPSEG_KERNEL void product_tile(const Product<runs>& job) {
 #pragma GCC unroll 16
         for (int p = 0; p < pixels; ++p) sum[p][j] = start;
     }
+    // Where the results go is fetched while they are made: in planes, each is on a page of its own.
+#pragma GCC unroll 16
+    for (int p = 0; p < pixels; ++p)
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors * lanes; j += 16)
+            __builtin_prefetch(job.out + p * job.out_step + j, 1);
     const float* weights = job.weights;
 #pragma GCC unroll 3
     for (int run = 0; run < runs; ++run) {
