@@ -151,3 +151,18 @@ def test_overlay_of_other_channel_counts(fake: Bundle, channels: int) -> None:
     answer = pipeline([Segment(data, "overlay", alpha=0.0)])[0]
     assert answer.error == ""
     assert np.abs(np.asarray(Image.open(io.BytesIO(answer.body))).astype(int) - 200).max() < 3
+
+
+def test_an_image_beyond_the_limit_is_not_decoded(fake: Bundle) -> None:
+    """Where a header that was checked before says less than the decoder finds."""
+    image = np.zeros((40, 50, 3), np.uint8)
+    few, many = (
+        Pipeline(ColorRuntime(fake), max_pixels=limit)([Segment(encode(image))])[0]
+        for limit in (1999, 2000)
+    )
+    assert (few.error, few.fault) == (
+        "image: 50x40 pixels, expected 1999 at most; 'topseg tile' reads large images window by "
+        "window",
+        False,
+    )
+    assert not many.error
