@@ -145,14 +145,14 @@ struct Layout {
 
 class Pointwise {
 public:
-    int inputs = 0;   // floats that are read of a pixel
+    int inputs = 0;   // floats that are read of a pixel, up to its last channel
     int outputs = 0;  // floats that are written, whole vectors
 
     Pointwise() = default;
 
     // Packs (N, runs, length) weights; `in` places the inputs of one run, `out` the outputs.
     Pointwise(const Conv& conv, const Layout& in, const Layout& out, int runs = 1)
-        : inputs(in.size), outputs(out.size) {
+        : inputs(in.place.back() + 1), outputs(out.size) {
         const std::size_t depth = std::size_t(runs) * std::size_t(inputs);
         std::vector<float> full(depth * std::size_t(outputs));  // (runs * length, outputs)
         bias_ = Floats(std::size_t(outputs));

@@ -126,18 +126,31 @@ TOPSEG_KERNEL Vector exp_negative(Vector x) {
 }
 
 // (rows, columns) -> (columns, rows), whose rows lie `in_step` and `out_step` floats apart, by
-// blocks of 4x4. `rows` is a multiple of 4, and so many columns can be read.
+// blocks of 4x4: both are multiples of 4.
 inline void transpose(const float* in, std::ptrdiff_t in_step, int rows, int columns, float* out,
                       std::ptrdiff_t out_step) {
-    typedef float Four __attribute__((vector_size(16)));
+    typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
     for (int column = 0; column < columns; column += 4)
-        for (int row = 0; row < rows; row += 4)
+        for (int row = 0; row < rows; row += 4) {
+            Four from[4], pairs[4], turned[4];
 #pragma GCC unroll 4
-            for (int i = column; i < column + 4; ++i) {
-                const float* from = in + row * in_step + i;
-                const Four turned{from[0], from[in_step], from[2 * in_step], from[3 * in_step]};
-                if (i < columns) std::memcpy(out + i * out_step + row, &turned, sizeof turned);
+            for (int i = 0; i < 4; ++i)
+                from[i] = *reinterpret_cast<const Four*>(in + (row + i) * in_step + column);
+#pragma GCC unroll 2
+            for (int i = 0; i < 2; ++i) {
+                pairs[i] = __builtin_shufflevector(from[2 * i], from[2 * i + 1], 0, 4, 1, 5);
+                pairs[i + 2] = __builtin_shufflevector(from[2 * i], from[2 * i + 1], 2, 6, 3, 7);
             }
+#pragma GCC unroll 2
+            for (int i = 0; i < 2; ++i) {
+                const Four low = pairs[2 * i], high = pairs[2 * i + 1];
+                turned[2 * i] = __builtin_shufflevector(low, high, 0, 1, 4, 5);
+                turned[2 * i + 1] = __builtin_shufflevector(low, high, 2, 3, 6, 7);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i)
+                *reinterpret_cast<Four*>(out + (column + i) * out_step + row) = turned[i];
+        }
 }
 
 // Channels of a map, rounded up to whole vectors; the ones beyond are zero.
