@@ -8,6 +8,7 @@ import pytest
 from topseg.core.errors import InputError
 from topseg.data.config import DataConfig
 from topseg.data.dataset import find_pairs, open_dataset
+from topseg.data.layouts import voc
 from topseg.data.layouts.layout import Split
 
 
@@ -249,6 +250,8 @@ def test_voc_names_have_dots_sub_folders_and_any_suffix(tree: Any) -> None:
     assert images == [f"JPEGImages/{name}" for name in wanted]
     masks = [mask for _, mask in found(tree, "voc")]
     assert masks == [f"SegmentationClass/{name}.png" for name in names]
+    pairs = voc.find_pairs(tree.root, None, "train").pairs  # the split's own list
+    assert [pair.image.relative_to(tree.root).as_posix() for pair in pairs] == images
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on other systems")

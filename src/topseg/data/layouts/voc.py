@@ -27,9 +27,16 @@ _FLAGS = ("-1", "0", "1")
 """What VOC's lists of one class have after a name."""
 
 
-def find_pairs(root: Path, names: tuple[str, ...], split: Split) -> Pairs:
-    """Find the pairs of some splits (the names of lists: train, trainaug, val, trainval)."""
+def find_pairs(root: Path, names: tuple[str, ...] | None, split: Split) -> Pairs:
+    """Find the pairs of some splits.
+
+    Args:
+        root: VOC2012, or the folder that holds it.
+        names: Of lists: train, trainaug, val, trainval; None: the one that the split has by rule.
+        split: Which split.
+    """
     home = _home(root)
+    names = names or (default_split(root, split),)
     entries = dict.fromkeys(entry for name in names for entry in _entries(home, name))
     pairs = {pair.image: pair for pair in (_pair(home, entry) for entry in entries)}
     return Pairs(tuple(pairs.values()))
