@@ -125,6 +125,14 @@ TOPSEG_KERNEL Vector exp_negative(Vector x) {
     return (Vector)((Integers)p + (exponent << 23));
 }
 
+// Floats of two vectors by their places; GCC has clang's name for it from version 12 on.
+#ifdef __clang__
+#define TOPSEG_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef std::int32_t Places __attribute__((vector_size(16)));
+#define TOPSEG_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Places{__VA_ARGS__})
+#endif
+
 // (rows, columns) -> (columns, rows), whose rows lie `in_step` and `out_step` floats apart, by
 // blocks of 4x4: both are multiples of 4.
 inline void transpose(const float* in, std::ptrdiff_t in_step, int rows, int columns, float* out,
@@ -138,14 +146,14 @@ inline void transpose(const float* in, std::ptrdiff_t in_step, int rows, int col
                 from[i] = *reinterpret_cast<const Four*>(in + (row + i) * in_step + column);
 #pragma GCC unroll 2
             for (int i = 0; i < 2; ++i) {
-                pairs[i] = __builtin_shufflevector(from[2 * i], from[2 * i + 1], 0, 4, 1, 5);
-                pairs[i + 2] = __builtin_shufflevector(from[2 * i], from[2 * i + 1], 2, 6, 3, 7);
+                pairs[i] = TOPSEG_SHUFFLE(from[2 * i], from[2 * i + 1], 0, 4, 1, 5);
+                pairs[i + 2] = TOPSEG_SHUFFLE(from[2 * i], from[2 * i + 1], 2, 6, 3, 7);
             }
 #pragma GCC unroll 2
             for (int i = 0; i < 2; ++i) {
                 const Four low = pairs[2 * i], high = pairs[2 * i + 1];
-                turned[2 * i] = __builtin_shufflevector(low, high, 0, 1, 4, 5);
-                turned[2 * i + 1] = __builtin_shufflevector(low, high, 2, 3, 6, 7);
+                turned[2 * i] = TOPSEG_SHUFFLE(low, high, 0, 1, 4, 5);
+                turned[2 * i + 1] = TOPSEG_SHUFFLE(low, high, 2, 3, 6, 7);
             }
 #pragma GCC unroll 4
             for (int i = 0; i < 4; ++i)
