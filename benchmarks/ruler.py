@@ -14,9 +14,9 @@ crops a second than one run on both.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
-import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -35,6 +35,7 @@ from topseg.recipe import read_recipe
 from topseg.training.trainer import train
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "topformer_tiny_camvid.yaml"
+COUNTS = "counts.npz"
 FOLDS = ("0001TP", "0006R0", "0016E5")
 WEIGHTS = "[0.52, 0.44, 2.14, 0.38, 1.0, 0.68, 1.96, 2.0, 0.87, 2.65, 3.92]"  # the recipe's
 CE = f"{{name: cross_entropy, class_weights: {WEIGHTS}}}"
@@ -53,29 +54,38 @@ def augment(
     )
 
 
-ROWS: dict[str, tuple[str, list[str]]] = {
-    "base": ("the packaged model's recipe, its first stage", []),
-    "auxiliary_heads": ("a head on each map of strides 8, 16 and 32", [AUX]),
-    "colour": ("colours changed twice as much", [augment(color=0.6, hue=12)]),
-    "scale": ("scales from 0.4 to 2.5", [augment(low=0.4, high=2.5)]),
-    "class_balance": ("half of the crops laid around a drawn class", [augment(balance=0.5)]),
-    "no_weights": ("classes not weighed", ["loss=[{name: cross_entropy}]"]),
-    "label_smoothing": ("label smoothing 0.1", [f"loss=[{SMOOTH}]"]),
-    "ohem": (
-        "hard pixels alone, probability below 0.7",
-        [
-            "loss=[{name: ohem, threshold: 0.7, min_kept: 10_000, class_weights: "
-            "sqrt_median_frequency}]"
-        ],
-    ),
-    "dice": ("dice added", [f"loss=[{CE}, {{name: dice, weight: 0.5}}]"]),
-    "high_rate": ("twice the learning rate", ["optim.lr=4e-3"]),
-    "decay": ("five times the weight decay", ["optim.weight_decay=0.05"]),
-    "small_batches": ("batches of 4, twice the steps", ["train.batch_size=4"]),
-    "whole_images": ("crops of 352x480, half the steps", ["train.crop=[352, 480]"]),
-    "no_ema": ("no average of the weights", ["train.ema=null"]),
+@dataclass(frozen=True)
+class Choice:
+    """A change of the recipe.
+
+    Attributes:
+        what: In words.
+        changes: Of the recipe's keys.
+        steps: Factor of the steps, where a step has another number of pixels.
+    """
+
+    what: str
+    changes: tuple[str, ...] = ()
+    steps: float = 1
+
+
+OHEM = "{name: ohem, threshold: 0.7, min_kept: 10_000, class_weights: sqrt_median_frequency}"
+CHOICES = {
+    "base": Choice("the packaged model's recipe, its first stage"),
+    "auxiliary_heads": Choice("a head on each map of strides 8, 16 and 32", (AUX,)),
+    "colour": Choice("colours changed twice as much", (augment(color=0.6, hue=12),)),
+    "scale": Choice("scales from 0.4 to 2.5", (augment(low=0.4, high=2.5),)),
+    "class_balance": Choice("half of the crops laid around a drawn class", (augment(balance=0.5),)),
+    "no_weights": Choice("classes not weighed", ("loss=[{name: cross_entropy}]",)),
+    "label_smoothing": Choice("label smoothing 0.1", (f"loss=[{SMOOTH}]",)),
+    "ohem": Choice("hard pixels alone, probability below 0.7", (f"loss=[{OHEM}]",)),
+    "dice": Choice("dice added", (f"loss=[{CE}, {{name: dice, weight: 0.5}}]",)),
+    "high_rate": Choice("twice the learning rate", ("optim.lr=4e-3",)),
+    "decay": Choice("five times the weight decay", ("optim.weight_decay=0.05",)),
+    "small_batches": Choice("batches of 4, twice the steps", ("train.batch_size=4",), 2),
+    "whole_images": Choice("crops of 352x480, half the steps", ("train.crop=[352, 480]",), 0.5),
+    "no_ema": Choice("no average of the weights", ("train.ema=null",)),
 }
-"""Choices: what each is, and its changes to the recipe."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ def write_folds(data: Path, out: Path) -> Path:
 
 def train_one(run: Run) -> None:
     """Train, or go on with, or leave a run; keep the counts of each image of the fold."""
-    if (run.out / "counts.npz").exists():
+    if is_done(run):
         return
     recipe = read_recipe(RECIPE, run.overrides)
     start = time.perf_counter()
@@ -115,7 +125,7 @@ def train_one(run: Run) -> None:
     seconds = time.perf_counter() - start
     images = PerImage(11, 255)
     scores = evaluate(run.out, accumulators=[images], threads=1)
-    np.savez(run.out / "counts.npz", counts=images.stacked(), miou=scores.miou, seconds=seconds)
+    np.savez(run.out / COUNTS, counts=images.stacked(), miou=scores.miou, seconds=seconds)
     print(f"{run.out.name}: {100 * scores.miou:.2f} % in {seconds:.0f} s", flush=True)
 
 
@@ -123,60 +133,61 @@ def plan(given: argparse.Namespace) -> list[Run]:
     """List the runs, a choice's folds together."""
     folder = write_folds(given.data.resolve(), given.out.resolve())
     runs = []
-    for choice in given.only:
-        crops = given.steps * 8
-        seeds = max(given.seeds, 2) if choice == "base" else given.seeds
-        for seed in range(seeds):
+    for name in given.only:
+        choice = CHOICES[name]
+        steps = round(given.steps * choice.steps)
+        common = [f"data.root={folder}", f"train.steps={steps}", f"train.eval_every={steps}"]
+        common += [f"train.save_every={max(1, steps // 4)}", "train.workers=0"]
+        common += [f"schedule.warmup_steps={steps // 20}", *choice.changes, *given.overrides]
+        for seed in range(max(given.seeds, 2) if name == "base" else given.seeds):
             for fold in FOLDS:
-                lists = [f"data.train={fold}_train", f"data.val={fold}_val"]
-                own = [*ROWS[choice][1], *given.overrides]
-                size = 4 if "train.batch_size=4" in own else 8
-                steps = crops // size // (2 if "train.crop=[352, 480]" in own else 1)
-                often = [f"train.{key}={steps}" for key in ("steps", "eval_every")]
-                often += [f"train.save_every={max(1, steps // 4)}"]
-                often += [f"schedule.warmup_steps={steps // 20}", "train.workers=0"]
-                words = [f"data.root={folder}", *lists, *often, f"seed={seed}", *own]
-                name = f"{choice}_{given.steps}_{seed}_{fold}"
-                runs.append(Run(choice, fold, seed, given.out / name, tuple(words)))
+                own = [f"data.train={fold}_train", f"data.val={fold}_val", f"seed={seed}"]
+                out = given.out / f"{name}_{given.steps}_{seed}_{fold}"
+                runs.append(Run(name, fold, seed, out, (*common, *own)))
     return runs
 
 
+def is_done(run: Run) -> bool:
+    return (run.out / COUNTS).exists()
+
+
 def read(run: Run) -> tuple[np.ndarray, float, float]:
-    with np.load(run.out / "counts.npz") as found:
+    with np.load(run.out / COUNTS) as found:
         return found["counts"], float(found["miou"]), float(found["seconds"])
 
 
 def table(runs: Sequence[Run]) -> str:
     """Return the choices that are finished: per fold and in the mean, and beside the base."""
-    done = [run for run in runs if (run.out / "counts.npz").exists()]
-    means: dict[str, list[float]] = {}
-    folds: dict[tuple[str, str], list[float]] = {}
-    seconds: dict[str, float] = {}
-    for choice in dict.fromkeys(run.choice for run in done):
-        for seed in {run.seed for run in done if run.choice == choice}:
-            mine = [run for run in done if (run.choice, run.seed) == (choice, seed)]
-            if len(mine) < len(FOLDS):
-                continue
-            for run in mine:
-                _, miou, took = read(run)
-                folds.setdefault((choice, run.fold), []).append(100 * miou)
-                seconds[choice] = seconds.get(choice, 0) + took
-            mean = statistics.fmean(folds[choice, fold][-1] for fold in FOLDS)
-            means.setdefault(choice, []).append(mean)
-    base = statistics.fmean(means["base"]) if "base" in means else float("nan")
     lines = [
         f"| choice | what | {' | '.join(FOLDS)} | mean | beside the base | seeds | minutes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for choice, values in means.items():
-        per_fold = " | ".join(f"{statistics.fmean(folds[choice, fold]):.1f}" for fold in FOLDS)
-        spread = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
-        mean = statistics.fmean(values)
+    base = math.nan
+    for choice, own in finished(runs).items():
+        found = [read(run) for run in own]
+        scores = 100 * np.array([miou for _, miou, _ in found]).reshape(-1, len(FOLDS))
+        means = scores.mean(axis=1)  # of each seed
+        mean, spread = means.mean(), f" ± {np.ptp(means) / 2:.1f}" if len(means) > 1 else ""
+        base = mean if choice == "base" else base
+        per_fold = " | ".join(f"{score:.1f}" for score in scores.mean(axis=0))
+        minutes = sum(seconds for *_, seconds in found) / 60
         lines.append(
-            f"| {choice} | {ROWS[choice][0]} | {per_fold} | {mean:.1f}{spread} | "
-            f"{mean - base:+.1f} | {len(values)} | {seconds[choice] / 60:.0f} |"
+            f"| {choice} | {CHOICES[choice].what} | {per_fold} | {mean:.1f}{spread} | "
+            f"{_beside(mean, base)} | {len(means)} | {minutes:.0f} |"
         )
     return "\n".join(lines)
+
+
+def _beside(mean: float, base: float) -> str:
+    return "–" if math.isnan(base) else f"{mean - base:+.1f}"
+
+
+def finished(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return the runs of each choice that has them all, in the order of seeds, then folds."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.choice, []).append(run)
+    return {choice: own for choice, own in groups.items() if all(map(is_done, own))}
 
 
 def classes(runs: Sequence[Run], choice: str) -> str:
@@ -208,10 +219,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="of batches of 8 crops")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="CHOICE")
+    parser.add_argument(
+        "--only", nargs="+", choices=CHOICES, default=list(CHOICES), metavar="CHOICE"
+    )
     parser.add_argument("--table", action="store_true", help="train nothing, write the table")
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_args()
+    if not (given.data / "val.txt").is_file():
+        parser.error(f"--data: no CamVid in {given.data} (train/, trainannot/, train.txt, val.txt)")
     runs = plan(given)
     if not given.table:
         os.environ["OMP_NUM_THREADS"] = "1"  # of the processes
@@ -219,13 +234,18 @@ def main() -> None:
         with ProcessPoolExecutor(given.jobs, mp_context=context) as pool:
             for _ in pool.map(train_one, runs):
                 pass
-    shown = [
-        c for c in given.only if all((r.out / "counts.npz").exists() for r in runs if r.choice == c)
-    ]
-    body = [table(runs), *(classes(runs, choice) for choice in {shown[0], shown[-1]})]
-    write_result(
-        "ruler", "Recipes by cross-validation over the sequences of CamVid", "\n\n".join(body)
+    choices = [*finished(runs)]
+    if not choices:
+        parser.error("no choice is finished; run it without --table")
+    note = (
+        f"mIoU in percent after {given.steps} steps of 8 crops, each fold by the two others; "
+        "behind ±: half of what lies between the seeds. Minutes are the clock's, all runs of a "
+        "row together, whatever else the machine did. Below: IoU with its 95 % interval over the "
+        "images."
     )
+    shown = dict.fromkeys((choices[0], choices[-1]))
+    body = [table(runs), note, *(classes(runs, choice) for choice in shown)]
+    write_result("ruler", "Recipes by cross-validation over CamVid's sequences", "\n\n".join(body))
 
 
 if __name__ == "__main__":

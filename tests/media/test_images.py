@@ -320,7 +320,6 @@ def test_colors_of_16_bits_keep_them_all(
     expected = np.rint(deep[..., 2::-1] * np.float32(1 / 257))
     np.testing.assert_array_equal(read_image(path, scale=1 / 257), expected)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.setattr("topseg.media.png.find_spec", lambda name: None)
     with pytest.raises(InputError, match=re.escape(pip_install("topseg[data]"))):
         read_image(path)
 
@@ -352,7 +351,14 @@ def test_netpbm_keeps_its_bits(kind: bytes, largest: int) -> None:
 
 
 def test_netpbm_of_nonsense() -> None:
-    for data in (b"P5 0 4 255\n", b"P6 2 2 70000\n" + bytes(24), b"P3 1 1 255\nred 0 0\n"):
+    for data in (
+        b"P5 0 4 255\n",
+        b"P6 2 2 70000\n" + bytes(24),
+        b"P3 1 1 255\nred 0 0\n",
+        b"P2 2 1 255\n1 -5\n",
+        b"P2 2 1 255\n1 " + b"9" * 40,
+        b"P2 2 1 255\n1_0 5\n",
+    ):
         with pytest.raises(InputError, match="a: not readable as an image; damaged"):
             decode_image(data, "a")
 

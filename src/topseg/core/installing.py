@@ -19,14 +19,19 @@ from topseg.core.errors import InputError
 _OWN = re.compile(r"(?<=\s)'?topseg(\[[\w,-]+\])?'?(?=$|[\s,;])")
 
 
-def need(module: str, extra: str) -> None:
+def need(module: str, extra: str, what: str = "this") -> None:
     """Check that a module of an extra is installed.
+
+    Args:
+        module: Its name.
+        extra: Of topseg, that brings it.
+        what: What needs it.
 
     Raises:
         InputError: It is not; how it is installed.
     """
     if importlib.util.find_spec(module) is None:
-        raise InputError(f"this needs {module}: {pip_install(f'topseg[{extra}]')}")
+        raise InputError(f"{what} needs {module}: {pip_install(f'topseg[{extra}]')}")
 
 
 def pip_install(what: str) -> str:

@@ -68,10 +68,9 @@ def read_netpbm(data: bytes, name: str) -> NDArray[Any] | None:
         )
     else:
         words = _COMMENT.sub(b" ", data[start.end() :]).split(maxsplit=count)[:count]
-        try:
-            samples = np.array([int(word) for word in words], np.int64)
-        except ValueError:
-            raise InputError(f"{name}: not readable as an image; damaged") from None
+        if not all(re.fullmatch(rb"\d{1,9}", word) for word in words):
+            raise InputError(f"{name}: not readable as an image; damaged")
+        samples = np.array(words, "S9").astype(np.int64)
     if len(samples) < count:
         raise InputError(f"{name}: truncated, the end of the image is missing; get the file again")
     samples = np.minimum(samples, largest).reshape(height, width, bands)

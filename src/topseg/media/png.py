@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
-from topseg.core.installing import pip_install
+from topseg.core.installing import need
 
 _START: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -38,17 +37,17 @@ def is_deep_png(data: bytes) -> bool:
 def read_deep_png(data: bytes, name: str) -> NDArray[np.uint16]:
     """Read a PNG file of 16 bits, which Pillow would cut to 8, as it is stored.
 
+    Args:
+        data: The file's content.
+        name: What errors call it.
+
     Returns:
         (H, W, 3) or (H, W, 4) uint16, RGB or RGBA.
 
     Raises:
         InputError: Damaged, or OpenCV is not installed.
     """
-    if find_spec("cv2") is None:
-        raise InputError(
-            f"{name}: colours of 16 bits in a PNG need another package; "
-            f"{pip_install('topseg[data]')}"
-        )
+    need("cv2", "data", f"{name}: a PNG with colours of 16 bits")
     import cv2
 
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -32,6 +32,9 @@ from topseg.data.annotations.source import (
 
 CLASSES: Final = "classes.txt"
 
+_HDF5: Final = b"MATLAB 7.3"
+"""How a file begins that SciPy does not read."""
+
 
 def recognize(seen: Glimpse) -> bool:
     """Recognize a folder with files of MATLAB."""
@@ -93,6 +96,11 @@ def read_mat(path: Path) -> tuple[NDArray[Any], bool]:
         raise InputError(f"MATLAB's files need SciPy: {command}") from None
     check_regular(path)
     try:
+        with path.open("rb") as file:
+            if file.read(len(_HDF5)) == _HDF5:
+                raise InputError(
+                    f"{path}: a file of version 7.3; in MATLAB: save(NAME, 'mask', '-v7')"
+                )
         listed = scipy.io.whosmat(path)
         planes = [name for name, shape, kind in listed if _is_plane(shape, kind)]
         structured = any(name == "GTcls" for name, _, _ in listed)
@@ -105,10 +113,6 @@ def read_mat(path: Path) -> tuple[NDArray[Any], bool]:
         array = scipy.io.loadmat(path, variable_names=wanted)[wanted[0]]
         if structured:
             array = array["Segmentation"][0, 0]
-    except NotImplementedError:
-        raise InputError(
-            f"{path}: a file of version 7.3; in MATLAB: save(NAME, 'mask', '-v7')"
-        ) from None
     except InputError:
         raise
     except Exception as error:  # of a damaged file SciPy raises nearly anything
