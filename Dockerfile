@@ -1,11 +1,12 @@
-# The service: small, without torch, not root. Give it a bundle that has an onnx graph:
+# The service: small, without torch, not root. Give it a run or a bundle; ONNX Runtime is there for
+# networks that topseg's own engine does not know, whose bundle has a graph:
 #
 #   topseg export MODEL --out bundle --formats onnx
 #   docker build -t topseg .
 #   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/bundle:/models/bundle:ro" topseg /models/bundle
 
 FROM python:3.12-slim AS build
-# The tail is compiled here, so that no compiler is in the image that runs.
+# The engine is compiled here, so that no compiler is in the image that runs.
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/topseg
