@@ -83,6 +83,7 @@ CHOICES = {
     "high_rate": Choice("twice the learning rate", ("optim.lr=4e-3",)),
     "decay": Choice("five times the weight decay", ("optim.weight_decay=0.05",)),
     "small_batches": Choice("batches of 4, twice the steps", ("train.batch_size=4",), 2),
+    "batches_of_2": Choice("batches of 2, four times the steps", ("train.batch_size=2",), 4),
     "whole_images": Choice("crops of 352x480, half the steps", ("train.crop=[352, 480]",), 0.5),
     "no_ema": Choice("no average of the weights", ("train.ema=null",)),
 }
