@@ -44,6 +44,7 @@ from topseg.training.loader import (
     load_batches,
 )
 from topseg.training.log import Log
+from topseg.training.memory import keep_freed_memory
 from topseg.training.meter import Meter
 from topseg.training.objective import Objective, make_objective
 from topseg.training.optim import set_lr
@@ -144,6 +145,8 @@ def prepare(recipe: Recipe, world: World) -> Parts:
     Raises:
         InputError: Something in the recipe or the data cannot be used.
     """
+    if world.device.type == "cpu":
+        keep_freed_memory()
     data, val = (
         open_dataset(
             recipe.data, split, channels=recipe.model.in_channels, scale=recipe.input.scale
