@@ -14,11 +14,11 @@ def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(16 * 2**20)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print([faults() for _ in range(4)][-1])
+print(min(faults() for _ in range(8)))  # the heap may grow once more in between
 """
 
 
-def the_last_time(keep: bool) -> int:
+def fewest_faults(keep: bool) -> int:
     run = subprocess.run(
         [sys.executable, "-c", FAULTS.format(keep=keep)], capture_output=True, text=True, check=True
     )
@@ -27,5 +27,5 @@ def the_last_time(keep: bool) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_a_large_tensor_takes_the_pages_of_the_one_before() -> None:
-    assert the_last_time(keep=True) < 20
-    assert the_last_time(keep=False) > 20
+    assert fewest_faults(keep=True) < 20
+    assert fewest_faults(keep=False) > 20
