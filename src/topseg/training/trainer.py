@@ -142,6 +142,8 @@ class Parts:
 def prepare(recipe: Recipe, world: World) -> Parts:
     """Open the data and build the network, the objective and the optimizer; write nothing.
 
+    On a CPU, the process keeps freed memory from then on.
+
     Raises:
         InputError: Something in the recipe or the data cannot be used.
     """
