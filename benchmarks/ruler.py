@@ -54,6 +54,11 @@ def augment(
     )
 
 
+SMALL = "train.batch_size=4"
+LARGE = "train.crop=[352, 480]"
+STRONG = augment(color=0.6, hue=12)
+
+
 @dataclass(frozen=True)
 class Choice:
     """A change of the recipe.
@@ -61,19 +66,21 @@ class Choice:
     Attributes:
         what: In words.
         changes: Of the recipe's keys.
-        steps: Factor of the steps, where a step has another number of pixels.
+        steps: Factor of the steps, where a step has another number of pixels or a run is longer.
+        after: The choice whose runs' best weights it starts from.
     """
 
     what: str
     changes: tuple[str, ...] = ()
     steps: float = 1
+    after: str | None = None
 
 
 OHEM = "{name: ohem, threshold: 0.7, min_kept: 10_000, class_weights: sqrt_median_frequency}"
 CHOICES = {
     "base": Choice("the packaged model's recipe, its first stage"),
     "auxiliary_heads": Choice("a head on each map of strides 8, 16 and 32", (AUX,)),
-    "colour": Choice("colours changed twice as much", (augment(color=0.6, hue=12),)),
+    "colour": Choice("colours changed twice as much", (STRONG,)),
     "scale": Choice("scales from 0.4 to 2.5", (augment(low=0.4, high=2.5),)),
     "class_balance": Choice("half of the crops laid around a drawn class", (augment(balance=0.5),)),
     "no_weights": Choice("classes not weighed", ("loss=[{name: cross_entropy}]",)),
@@ -82,10 +89,22 @@ CHOICES = {
     "dice": Choice("dice added", (f"loss=[{CE}, {{name: dice, weight: 0.5}}]",)),
     "high_rate": Choice("twice the learning rate", ("optim.lr=4e-3",)),
     "decay": Choice("five times the weight decay", ("optim.weight_decay=0.05",)),
-    "small_batches": Choice("batches of 4, twice the steps", ("train.batch_size=4",), 2),
+    "small_batches": Choice("batches of 4, twice the steps", (SMALL,), 2),
     "batches_of_2": Choice("batches of 2, four times the steps", ("train.batch_size=2",), 4),
-    "whole_images": Choice("crops of 352x480, half the steps", ("train.crop=[352, 480]",), 0.5),
+    "whole_images": Choice("crops of 352x480, half the steps", (LARGE,), 0.5),
     "no_ema": Choice("no average of the weights", ("train.ema=null",)),
+    "small_colour": Choice("batches of 4, colours changed twice as much", (SMALL, STRONG), 2),
+    "small_colour_smooth": Choice(
+        "the same, label smoothing 0.1", (SMALL, STRONG, f"loss=[{SMOOTH}]"), 2
+    ),
+    "base_long": Choice("the base, four times as long", (), 4),
+    "long": Choice("small_colour, four times as long", (SMALL, STRONG), 8),
+    "long_large": Choice(
+        "then crops of 352x480, a third of the pixels, at a quarter of the rate",
+        (SMALL, STRONG, LARGE, "optim.lr=5e-4"),
+        1.25,
+        after="long",
+    ),
 }
 
 
@@ -143,9 +162,16 @@ def plan(given: argparse.Namespace) -> list[Run]:
         for seed in range(max(given.seeds, 2) if name == "base" else given.seeds):
             for fold in FOLDS:
                 own = [f"data.train={fold}_train", f"data.val={fold}_val", f"seed={seed}"]
-                out = given.out / f"{name}_{given.steps}_{seed}_{fold}"
+                if choice.after:
+                    own.append(f"model.weights={folder_of(choice.after, given, seed, fold)}")
+                out = folder_of(name, given, seed, fold)
                 runs.append(Run(name, fold, seed, out, (*common, *own)))
     return runs
+
+
+def folder_of(choice: str, given: argparse.Namespace, seed: int, fold: str) -> Path:
+    out: Path = given.out / f"{choice}_{given.steps}_{seed}_{fold}"
+    return out
 
 
 def is_done(run: Run) -> bool:

@@ -97,6 +97,19 @@ double distance(const std::vector<float>& found, const std::vector<float>& expec
     return most / std::sqrt(std::max(1e-20, squares / count - mean * mean));
 }
 
+// The largest difference that pixels make which are off by 1e-6 of their value. That is ten times
+// what rounding does to them.
+double sensitivity(const topseg::Model& model, Images images, const std::vector<float>& logits) {
+    double worst = 0;
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+        Random random(seed, 0);
+        for (std::size_t i = 0; i < images.floats.size(); ++i)
+            images.floats[i] = float(images.bytes[i]) * (1 + 1e-6F * float(random.from(-1, 1)));
+        worst = std::max(worst, distance(images.logits(model, images.floats, 1), logits));
+    }
+    return worst;
+}
+
 // Several callers of one model at once, each with a size of its own.
 void check_callers(const topseg::Model& model, Random& random, long number) {
     std::vector<Images> images;
@@ -116,9 +129,9 @@ void check_callers(const topseg::Model& model, Random& random, long number) {
 }
 
 void shapes(long count, std::uint64_t seed) {
-    // Of the logits' standard deviation. Most random networks stay below 1e-5, some enlarge what
-    // rounding does; a mistake is near 1.
-    constexpr double bound = 5e-3;
+    // Of the logits' standard deviation. Most random networks stay below 1e-5; a few enlarge what
+    // rounding does by more than a thousand, and are held against their own sensitivity.
+    constexpr double bound = 1e-4;
     constexpr long cases_a_network = 5;
     double worst = 0;
     std::vector<std::unique_ptr<topseg::Model>> models;
@@ -137,7 +150,7 @@ void shapes(long count, std::uint64_t seed) {
         for (const auto& model : models) {
             const auto found = images.logits(*model, images.bytes, random.from(1, 5));
             const double far = distance(found, expected);
-            if (!(far <= bound))
+            if (!(far <= bound || far <= sensitivity(portable, images, expected)))
                 stop("shapes", number,
                      network + ", " + std::to_string(images.height) + "x" +
                          std::to_string(images.width) + ": " + model->code_path() + " is " +
