@@ -5,8 +5,8 @@
 
 Each fold leaves one sequence out (0001TP, taken at dusk, 0006R0, and 0016E5 with the 101 images of
 val), trains on the two others and scores the one left out: streets that the model has not seen. A
-choice is its row's changes to recipes/topformer_tiny_camvid.yaml and nothing else; its number is
-the mean over the folds. The base is trained with two seeds: what lies between them is noise.
+choice is its row's changes to ruler.yaml and nothing else; its number is the mean over the folds.
+The base is trained with two seeds: what lies between them is noise.
 
 Runs that broke off go on, finished ones are not trained again; a table is written of all that are
 finished. ``--jobs`` runs are trained at a time, on one thread each, which on two cores makes more
@@ -34,12 +34,12 @@ from topseg.evaluation.images import PerImage, iou
 from topseg.recipe import read_recipe
 from topseg.training.trainer import train
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "topformer_tiny_camvid.yaml"
+RECIPE = Path(__file__).with_suffix(".yaml")
 COUNTS = "counts.npz"
 FOLDS = ("0001TP", "0006R0", "0016E5")
 WEIGHTS = "[0.52, 0.44, 2.14, 0.38, 1.0, 0.68, 1.96, 2.0, 0.87, 2.65, 3.92]"  # the recipe's
 CE = f"{{name: cross_entropy, class_weights: {WEIGHTS}}}"
-SMOOTH = CE.replace("}", ", label_smoothing: 0.1}")
+SMOOTH = f"loss=[{CE.replace('}', ', label_smoothing: 0.1}')}]"
 AUX = "train.aux_strides=[8, 16, 32]"
 
 
@@ -57,6 +57,7 @@ def augment(
 SMALL = "train.batch_size=4"
 LARGE = "train.crop=[352, 480]"
 STRONG = augment(color=0.6, hue=12)
+CHOSEN = (SMALL, STRONG, SMOOTH)
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ class Choice:
 
 OHEM = "{name: ohem, threshold: 0.7, min_kept: 10_000, class_weights: sqrt_median_frequency}"
 CHOICES = {
-    "base": Choice("the packaged model's recipe, its first stage"),
+    "base": Choice("the first packaged model's recipe, its first stage"),
     "auxiliary_heads": Choice("a head on each map of strides 8, 16 and 32", (AUX,)),
     "colour": Choice("colours changed twice as much", (STRONG,)),
     "scale": Choice("scales from 0.4 to 2.5", (augment(low=0.4, high=2.5),)),
     "class_balance": Choice("half of the crops laid around a drawn class", (augment(balance=0.5),)),
     "no_weights": Choice("classes not weighed", ("loss=[{name: cross_entropy}]",)),
-    "label_smoothing": Choice("label smoothing 0.1", (f"loss=[{SMOOTH}]",)),
+    "label_smoothing": Choice("label smoothing 0.1", (SMOOTH,)),
     "ohem": Choice("hard pixels alone, probability below 0.7", (f"loss=[{OHEM}]",)),
     "dice": Choice("dice added", (f"loss=[{CE}, {{name: dice, weight: 0.5}}]",)),
     "high_rate": Choice("twice the learning rate", ("optim.lr=4e-3",)),
@@ -94,15 +95,13 @@ CHOICES = {
     "whole_images": Choice("crops of 352x480, half the steps", (LARGE,), 0.5),
     "no_ema": Choice("no average of the weights", ("train.ema=null",)),
     "small_colour": Choice("batches of 4, colours changed twice as much", (SMALL, STRONG), 2),
-    "small_colour_smooth": Choice(
-        "the same, label smoothing 0.1", (SMALL, STRONG, f"loss=[{SMOOTH}]"), 2
-    ),
+    "small_colour_smooth": Choice("both and label smoothing 0.1", CHOSEN, 2),
     "base_long": Choice("the base, four times as long", (), 4),
-    "long": Choice("small_colour, four times as long", (SMALL, STRONG), 8),
+    "long": Choice("small_colour_smooth, four times as long", CHOSEN, 8),
     "long_large": Choice(
-        "then crops of 352x480, a third of the pixels, at a quarter of the rate",
-        (SMALL, STRONG, LARGE, "optim.lr=5e-4"),
-        1.25,
+        "after it crops of 352x480, as many pixels, half the rate",
+        (*CHOSEN, LARGE, "optim.lr=1e-3"),
+        4,
         after="long",
     ),
 }

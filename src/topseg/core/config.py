@@ -6,7 +6,11 @@ help. An override on the command line means exactly what the same key means in t
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import itertools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +23,7 @@ from topseg.core.errors import InputError, shorten
 from topseg.core.problems import HALF_CHARACTER, explain_problems
 from topseg.core.yaml_reader import MAX_DEPTH, parse_yaml, read_text_of
 
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 BESIDE = {"beside": True}
 """Metadata of a field that holds a section whose keys stand beside those of its own section."""
 MAX_BASES = 64
@@ -194,14 +198,15 @@ def explain(section: Any) -> str:
 
 
 def _explained(section: Any, indent: str) -> Iterator[str]:
+    meanings = _meanings(type(section))
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
         if field.metadata == BESIDE:
             yield from _explained(value, indent)
             continue
         info = type(section).__pydantic_fields__[field.name]
-        for line in (info.description or "").strip().splitlines():
-            yield f"{indent}# {line.strip()}".rstrip()
+        for line in meanings.get(field.name, "").splitlines():
+            yield f"{indent}# {line}".rstrip()
         for choice in choices_in(info.annotation, info.metadata):
             yield from (f"{indent}#   {line}" for line in choice.lines())
         if dataclasses.is_dataclass(value):
@@ -216,6 +221,25 @@ def _explained(section: Any, indent: str) -> Iterator[str]:
             continue
         text = _dump({field.name: to_tree(value)}).rstrip("\n")
         yield from (f"{indent}{line}" for line in text.splitlines())
+
+
+def _meanings(section: type) -> dict[str, str]:
+    """Return the docstring under each field of a section's class and its bases.
+
+    Pydantic's ``use_attribute_docstrings`` reads the source as well, but when a class is defined,
+    which costs every start a twentieth of a second.
+    """
+    meanings = {}
+    for base in filter(dataclasses.is_dataclass, reversed(section.__mro__)):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        for field, below in itertools.pairwise(definition.body):  # type: ignore[attr-defined]
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    meanings[name] = inspect.cleandoc(text)
+    return meanings
 
 
 def _dump(tree: Any) -> str:
