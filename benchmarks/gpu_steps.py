@@ -299,7 +299,7 @@ def train(place: Place) -> str:
     trial, run = runs / f"{number:02d}-trial", runs / f"{number:02d}"
     words = ["train", str(RECIPE), "--device", place.device]
     count = 2 if place.small else 120
-    common += ["schedule.warmup_steps=1"] if place.small else []
+    common += [f"schedule.warmup_steps={1 if place.small else 100}"]
     every = [f"train.steps={count}", f"train.eval_every={count}", f"train.save_every={count}"]
     topseg(*words, *common, *every, "--out", str(trial))
     log = [json.loads(line) for line in (trial / "log.jsonl").read_text().splitlines()]

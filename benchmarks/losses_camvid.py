@@ -3,11 +3,10 @@
     python benchmarks/losses_camvid.py --data ../data/camvid --out runs/losses [--steps 1000]
         [--batch 8] [--seeds 3] [--teacher MODEL] [--only focal ohem] [a.b=c ...]
 
-TopFormer-Tiny from random weights, by recipes/topformer_tiny_camvid.yaml with plain cross-entropy
-and nothing changed but the row's own lines: the same seed, steps and order of images. The first
-row is trained with further seeds too: differences smaller than theirs are noise. The teacher, where
-none is given, is a Small trained here on twice the steps. Runs that broke off go on; finished ones
-are not trained again.
+TopFormer-Tiny from random weights, by ruler.yaml with plain cross-entropy and nothing changed but
+the row's own lines: the same seed, steps and order of images. The first row is trained with further
+seeds too: differences smaller than theirs are noise. The teacher, where none is given, is a Small
+trained here on twice the steps. Runs that broke off go on; finished ones are not trained again.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from topseg.core.errors import InputError
 from topseg.recipe import read_recipe
 from topseg.training.trainer import train
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "topformer_tiny_camvid.yaml"
+RECIPE = Path(__file__).with_name("ruler.yaml")
 PLAIN = "cross_entropy"
 
 

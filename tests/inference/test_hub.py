@@ -42,7 +42,7 @@ def test_every_packaged_model_is_small_and_scored() -> None:
     for name, folder in SHIPPED.items():
         bundle = open_model(name)
         assert sum(path.stat().st_size for path in folder.iterdir()) < 6_000_000
-        assert bundle.metadata.metrics["CamVid val"]["miou"] > 0.6
+        assert bundle.metadata.metrics["CamVid, each sequence unseen"]["miou"] > 0.3
         assert bundle.metadata.graphs["onnx"].precision == "fp16"
 
 
