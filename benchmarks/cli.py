@@ -13,6 +13,7 @@ import argparse
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -85,17 +86,20 @@ def peak_memory(command: list[str]) -> float:
 
 
 def measure(program: Path, folder: Path, repeats: int) -> list[str]:
-    """Lines of a table: the program on one photo, repeatedly."""
+    """Lines of a table: the program on one photo, repeatedly, and the Python command."""
     photo = draw_photo(folder / "photo.jpg")
-    command = [str(program), "predict", str(BUNDLE), str(photo), "--out", str(folder / "out")]
+    words = ["predict", str(BUNDLE), str(photo)]
+    ways = {path: [str(program), *words, "--code-path", path] for path in _native.model_paths()}
+    ways["`topseg predict`, in Python"] = [sys.executable, "-m", "topseg", *words]
     lines = ["| code path | wall ms, minimum (median) | CPU ms, minimum (median) | peak MiB |"]
     lines.append("|---|---|---|---|")
-    for path in _native.model_paths():
-        runs = [run_once([*command, "--code-path", path]) for _ in range(repeats + 2)][2:]
-        wall, cpu = ([1000 * getattr(run, name) for run in runs] for name in ("wall", "cpu"))
-        memory = peak_memory([*command, "--code-path", path])
+    for name, command in ways.items():
+        outs = [["--out", str(folder / f"out-{len(lines)}-{i}")] for i in range(repeats + 2)]
+        memory = peak_memory([*command, *outs[0]])
+        runs = [run_once([*command, *out]) for out in outs[1:]][1:]
+        wall, cpu = ([1000 * getattr(run, field) for run in runs] for field in ("wall", "cpu"))
         cells = [f"{min(times):.0f} ({np.median(times):.0f})" for times in (wall, cpu)]
-        lines.append(f"| {path} | {cells[0]} | {cells[1]} | {memory:.1f} |")
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} | {memory:.1f} |")
     return lines
 
 

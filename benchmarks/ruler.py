@@ -44,16 +44,9 @@ AUX = "train.aux_strides=[8, 16, 32]"
 
 
 def augment(
-    *,
-    low: float = 0.6,
-    high: float = 1.8,
-    balance: float = 0,
-    color: float = 0.3,
-    saturation: float | None = None,
-    hue: float = 6,
+    *, low: float = 0.6, high: float = 1.8, balance: float = 0, color: float = 0.3, hue: float = 6
 ) -> str:
-    vivid = color if saturation is None else saturation
-    distort = f"brightness: {color}, contrast: {color}, saturation: {vivid}, hue: {hue}"
+    distort = f"brightness: {color}, contrast: {color}, saturation: {color}, hue: {hue}"
     crop = f"name: pad_crop, class_balance: {balance}"
     return (
         f"train.augment=[{{name: random_scale, min: {low}, max: {high}}}, {{{crop}}}, "
@@ -64,7 +57,6 @@ def augment(
 SMALL = "train.batch_size=4"
 LARGE = "train.crop=[352, 480]"
 STRONG = augment(color=0.6, hue=12)
-WIDE = augment(color=0.6, saturation=1, hue=24)
 CHOSEN = (SMALL, STRONG, SMOOTH)
 
 
@@ -104,9 +96,6 @@ CHOICES = {
     "no_ema": Choice("no average of the weights", ("train.ema=null",)),
     "small_colour": Choice("batches of 4, colours changed twice as much", (SMALL, STRONG), 2),
     "small_colour_smooth": Choice("both and label smoothing 0.1", CHOSEN, 2),
-    "small_wide_smooth": Choice(
-        "the same, saturation down to grey, hue by 24", (SMALL, WIDE, SMOOTH), 2
-    ),
     "base_long": Choice("the base, four times as long", (), 4),
     "long": Choice("small_colour_smooth, four times as long", CHOSEN, 8),
     "long_large": Choice(
