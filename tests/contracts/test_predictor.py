@@ -83,10 +83,15 @@ def test_turned_photos_are_seen_upright(
     exif[EXIF_ORIENTATION] = 6  # stored turned left, shown turned right
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(photo)))
     stored.save(tmp_path / "turned.png", exif=exif)
+    stored.save(tmp_path / "turned.tif", exif=exif)
+    # Beside the turn, a value that Pillow reads and cannot write.
+    tags = b"\1\x12\0\3\0\0\0\1\0\6\0\0" + b"\1\x1a\0\x09\0\0\0\1\xff\xff\xff\xff"
+    stored.save(tmp_path / "odd.png", exif=b"MM\0*\0\0\0\x08\0\2" + tags + bytes(4))
     expected = Predictor(runtime)(photo).mask
-    np.testing.assert_array_equal(Predictor(runtime)(tmp_path / "turned.png").mask, expected)
-    with Image.open(tmp_path / "turned.png") as picture:
-        np.testing.assert_array_equal(Predictor(runtime)(picture).mask, expected)
+    for name in ("turned.png", "turned.tif", "odd.png"):
+        np.testing.assert_array_equal(Predictor(runtime)(tmp_path / name).mask, expected)
+        with Image.open(tmp_path / name) as picture:
+            np.testing.assert_array_equal(Predictor(runtime)(picture).mask, expected)
 
 
 def test_image_is_left_as_it_was(runtime: Runtime, photo: NDArray[np.uint8]) -> None:

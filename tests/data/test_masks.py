@@ -39,6 +39,20 @@ def test_few_colors_packed_into_bits(tree: Any) -> None:
     assert MaskReader(ABC)(tree.root / "a.png").tolist() == [[0, 1, 2, 1, 0]]
 
 
+@pytest.mark.parametrize("colored", [False, True])
+def test_turned_by_the_rule_of_images(colored: bool, tree: Any) -> None:
+    """The second tag's value cannot be written, which is no matter of the mask's."""
+    values = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    pixels = ABC.colors()[values].astype(np.uint8) if colored else values
+    for kind, value, expected in ((3, b"\0\6\0\0", np.rot90(values, -1)), (2, b"6\0\0\0", values)):
+        tags = struct.pack(">HHI4s", 0x0112, kind, 4 - kind, value)
+        tags += struct.pack(">HHI4s", 0x011A, 9, 1, b"\xff\xff\xff\xff")
+        exif = b"MM\0*\0\0\0\x08\0\2" + tags + bytes(4)
+        PIL.Image.fromarray(pixels).save(tree.root / "a.png", exif=exif)
+        read = MaskReader(ABC, colors=colored)
+        np.testing.assert_array_equal(read(tree.root / "a.png"), expected)
+
+
 def test_label_map_and_ignore_index(tree: Any) -> None:
     path = tree.array("a.png", np.array([[7, 8, 9, 255, 0]], np.uint8))
     read = MaskReader(ABC, {7: 0, 8: 2, 9: "ignore", 0: 1})

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
 from topseg.core.installing import pip_install
-from topseg.media.images import decode_image, is_image, is_whole, read_image, read_size
+from topseg.media.images import (
+    decode_image,
+    is_image,
+    is_whole,
+    read_image,
+    read_orientation,
+    read_size,
+)
 from topseg.media.tiff import upright
 
 Array = NDArray[np.uint8]
@@ -375,6 +383,44 @@ def test_pillows_limit_is_not_ours(monkeypatch: pytest.MonkeyPatch, pixels: Arra
 def test_damaged_exif_turns_nothing(tmp_path: Path, pixels: Array) -> None:
     data = written(PIL.Image.fromarray(pixels), "JPEG", exif=b"Exif\0\0MM\0*\0\0\xff\xff\1")
     np.testing.assert_array_equal(decode_image(data, "a"), opencvs(data))
+
+
+def exif_of(kind: int, value: bytes) -> bytes:
+    """Return EXIF of an orientation of this kind, and of an offset that leads nowhere."""
+    tags = [struct.pack(">HHI4s", 0x0112, kind, 2 if kind == 2 else 1, value)]
+    tags += [struct.pack(">HHI4s", 0x011A, 9, 1, b"\xff\xff\xff\xff")]
+    return b"MM\0*\0\0\0\x08" + struct.pack(">H", len(tags)) + b"".join(tags) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "turn"),
+    [
+        (3, b"\0\6\0\0", 6),  # a short, as the standard has it
+        (4, b"\0\0\0\6", 6),
+        (3, b"\0\0\0\0", 1),
+        (3, b"\0\x09\0\0", 1),
+        (2, b"6\0\0\0", 1),  # a text
+        (4, b"\xff\xff\xff\xff", 1),
+    ],
+)
+def test_one_rule_of_orientation(
+    kind: int, value: bytes, turn: int, tmp_path: Path, pixels: Array
+) -> None:
+    path, expected = tmp_path / "a.png", upright(pixels, turn)
+    path.write_bytes(written(PIL.Image.fromarray(pixels), "PNG", exif=exif_of(kind, value)))
+    assert read_orientation(path) == turn
+    assert read_size(path) == expected.shape[:2]
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("bands", [3, 5])
+def test_the_orientation_of_a_tiff(bands: int, tmp_path: Path) -> None:
+    """Pillow opens none of five bands."""
+    path, tags = tmp_path / "a.tif", [(274, "H", 1, 6, True)]
+    pixels = np.zeros((4, 6, bands), np.uint8)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig", extratags=tags)
+    assert read_orientation(path) == 6
+    assert read_size(path) == (6, 4)
 
 
 def test_files_are_images_by_their_content(tmp_path: Path, pixels: Array) -> None:

@@ -277,6 +277,11 @@ def test_images_to_be_turned_are_refused(name: str, tmp_path: Path) -> None:
     PIL.Image.new("RGB", (64, 48)).save(tmp_path / name, exif=exif)
     with pytest.raises(InputError, match="EXIF orientation 6"), open_raster(tmp_path / name, 3):
         pass
+    for nothing in (0, 9):
+        exif[0x0112] = nothing
+        PIL.Image.new("RGB", (64, 48)).save(tmp_path / name, exif=exif)
+        with open_raster(tmp_path / name, 3) as raster:
+            assert raster.size == (48, 64)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on other systems")

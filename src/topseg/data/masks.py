@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 from numpy.typing import NDArray
 
 from topseg.core.errors import InputError
@@ -27,11 +26,11 @@ from topseg.data.errors import (
     ignore_colors_setting,
     ignore_setting,
 )
-from topseg.media.images import is_whole, read_array, read_bytes
+from topseg.media.images import is_whole, orientation_of, read_array, read_bytes
 from topseg.media.jpeg2000 import is_jpeg2000, read_jpeg2000
 from topseg.media.netpbm import largest_value
 from topseg.media.png import is_deep_png, is_png, read_deep_png
-from topseg.media.tiff import is_tiff, read_tiff
+from topseg.media.tiff import is_tiff, read_tiff, upright
 
 _LOSSY: Final = ("JPEG", "MPO", "AVIF", "HEIF")
 UNKNOWN: Final = -1
@@ -163,8 +162,7 @@ class MaskReader:
             file = PIL.Image.open(io.BytesIO(data))
             if data[:2] == b"BM" and data[28] in (2, 4) and file.mode == "L":  # read as bytes
                 raise OSError(f"a grey BMP of {data[28]} bits; save masks as PNG")
-            upright = PIL.ImageOps.exif_transpose(file)
-            array = np.asarray(upright.convert("RGB") if self.colored else upright)
+            array = np.asarray(file.convert("RGB") if self.colored else file)
         except PIL.UnidentifiedImageError:
             raise InputError(
                 f"{path}: not readable as a mask; damaged, or no image format"
@@ -174,7 +172,8 @@ class MaskReader:
         lossy = file.format in _LOSSY or _is_lossy_webp(data)
         if lossy and not self._nearest:
             raise InputError(f"{path}: {file.format} changes a mask's values; save masks as PNG")
-        return array if self.colored else _as_stored(array, data, str(path))
+        stored = array if self.colored else _as_stored(array, data, str(path))
+        return upright(stored, orientation_of(file))
 
     def _colors_of(self, array: NDArray[Any], path: Path) -> NDArray[np.int32]:
         if array.ndim == 2 or array.shape[2] < 3:  # grey is a colour too

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from topseg.core.errors import InputError
 from topseg.core.geometry import ResizeRule, Size
@@ -23,7 +23,8 @@ from topseg.core.labels import LabelSet
 from topseg.inference.prediction import Prediction
 from topseg.inference.tta import WHOLE, Logits, Views, input_size, run_views, view_inputs
 from topseg.inference.upsample import upsample_argmax
-from topseg.media.images import decode_image, read_image
+from topseg.media.images import decode_image, orientation_of, read_image
+from topseg.media.tiff import upright
 from topseg.runtimes.base import Runtime
 
 Readable = NDArray[np.uint8] | str | Path | bytes | BinaryIO | Image.Image
@@ -216,7 +217,7 @@ def _with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
 
 
 def _from_pillow(image: Image.Image, channels: int) -> NDArray[Any]:
-    image = ImageOps.exif_transpose(image)
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, image.mode)
     # Pillow would cut 16-bit and float values off at 255: they are refused by their type instead.
-    return np.atleast_3d(np.asarray(image if image.mode[0] in "IF" else image.convert(mode)))
+    pixels = np.asarray(image if image.mode[0] in "IF" else image.convert(mode))
+    return np.ascontiguousarray(upright(np.atleast_3d(pixels), orientation_of(image)))

@@ -28,7 +28,7 @@ from topseg.core.geometry import Size
 from topseg.media.jpeg2000 import HEAD, is_jpeg2000, read_jpeg2000, read_jpeg2000_size
 from topseg.media.netpbm import read_netpbm
 from topseg.media.png import is_deep_png, is_png, is_whole_png, read_deep_png
-from topseg.media.tiff import is_tiff, read_tiff, read_tiff_size, upright
+from topseg.media.tiff import is_tiff, read_tiff, read_tiff_orientation, read_tiff_size, upright
 
 Image = NDArray[np.uint8]
 """(H, W, C) uint8, RGB for three channels."""
@@ -108,7 +108,7 @@ def read_size(path: str | Path) -> Size:
     try:
         with path.open("rb") as file, _open(file) as image:
             width, height = image.size
-            turned = _orientation(image) >= 5
+            turned = orientation_of(image) >= 5
     except Exception as error:  # a damaged file can raise anything
         raise InputError(f"{path}: not readable as an image ({error})") from None
     return (width, height) if turned else (height, width)
@@ -185,7 +185,7 @@ def _decode(data: bytes, name: str, channels: int, most_pixels: int) -> NDArray[
             pixels = read_deep_png(data, name) if deep else _by_pillow(file, channels)
             if deep:
                 pixels = _first(pixels, channels, colors=True, has_alpha=pixels.shape[2] == 4)
-            return upright(pixels, _orientation(file))
+            return upright(pixels, orientation_of(file))
     except InputError:
         raise
     except Exception:  # a damaged file can raise anything, struct.error to MemoryError
@@ -258,17 +258,27 @@ def _remedy(data: bytes) -> str:
 
 
 def read_orientation(path: Path) -> int:
-    """Return a file's EXIF orientation, 1 to 8; 1 is upright, or not known."""
-    with contextlib.suppress(Exception), path.open("rb") as file, _open(file) as image:
-        return _orientation(image)
+    """Return how a file is to be turned, 1 to 8: by its EXIF orientation, or a TIFF's tag."""
+    with contextlib.suppress(Exception), path.open("rb") as file:
+        if is_tiff(file.read(HEAD)):
+            return read_tiff_orientation(path)
+        file.seek(0)
+        with _open(file) as image:
+            return orientation_of(image)
     return 1
 
 
-def _orientation(image: PIL.Image.Image) -> int:
-    """Return the EXIF orientation; what is damaged turns nothing."""
+def orientation_of(image: PIL.Image.Image) -> int:
+    """Return the EXIF orientation of an image of Pillow's, 1 to 8, for :func:`tiff.upright`.
+
+    Images, masks and the Python API all turn by it: where the tag is missing, damaged, of another
+    type or out of its range, nothing is turned. Decode first: Pillow turns a TIFF as it decodes it,
+    and removes the tag then.
+    """
     with _opening, warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+        found = image.getexif().get(_EXIF_ORIENTATION)
+        return found if isinstance(found, int) and 1 <= found <= 8 else 1
     return 1
 
 

@@ -117,7 +117,7 @@ def read_tiff(data: bytes, name: str) -> Tiff:
         _check_bounds(page, name, len(data))
         samples = page.asarray()
         axes, colormap = page.axes, page.colormap
-        orientation = page.tags.valueof("Orientation", 1)
+        orientation = _orientation(page)
         bits, photometric = page.bitspersample, int(page.photometric)
         has_alpha = any(int(extra) in _ALPHA for extra in page.extrasamples[-1:])
         lossy = _is_lossy(page, data)
@@ -153,7 +153,23 @@ def read_tiff_size(path: Path) -> Size:
     """
     with _first_page(path, str(path)) as page:
         size = page.imagelength, page.imagewidth
-        return size[::-1] if page.tags.valueof("Orientation", 1) in (5, 6, 7, 8) else size
+        return size[::-1] if _orientation(page) >= 5 else size
+
+
+def read_tiff_orientation(path: Path) -> int:
+    """Return how the first image of a TIFF file is to be turned, 1 to 8.
+
+    Raises:
+        InputError: Damaged.
+    """
+    with _first_page(path, str(path)) as page:
+        return _orientation(page)
+
+
+def _orientation(page: TiffPage) -> int:
+    """Return the tag Orientation; a value that means nothing turns nothing."""
+    found = page.tags.valueof("Orientation")
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 @contextlib.contextmanager
