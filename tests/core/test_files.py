@@ -70,6 +70,44 @@ def test_linked_folders_are_followed_and_circles_are_not(tmp_path: Path) -> None
     assert found == [tmp_path / "photos" / "linked" / "a.jfif"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_folders_that_link_to_each_other_are_entered_once_by_each_link(tmp_path: Path) -> None:
+    for one, other in ("ab", "ba"):
+        (tmp_path / one).mkdir()
+        (tmp_path / one / "x.png").touch()
+        (tmp_path / one / "on").symlink_to(tmp_path / other)
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert found == ["a/on/x.png", "a/x.png", "b/on/x.png", "b/x.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_links_that_fork_at_every_step_are_not_all_combined(tmp_path: Path) -> None:
+    for step in range(8):
+        (tmp_path / str(step)).mkdir()
+        for name in "lr":
+            (tmp_path / str(step) / name).symlink_to(tmp_path / str(step + 1))
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8" / "x.png").touch()
+    first = tmp_path.joinpath("0", *"lllllll")
+    assert find_images(tmp_path / "0") == [first / "l" / "x.png", first / "r" / "x.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_a_circle_of_links_far_away_is_not_walked_again(tmp_path: Path) -> None:
+    for one, other in ("ab", "ba"):
+        (tmp_path / "far" / one).mkdir(parents=True)
+        (tmp_path / "far" / one / "x.png").touch()
+        (tmp_path / "far" / one / "on").symlink_to(f"../{other}")
+    (tmp_path / "photos").mkdir()
+    for name in ("day", "night"):  # two names of one folder stay two
+        (tmp_path / "photos" / name).symlink_to("../far/a")
+    found = [
+        path.relative_to(tmp_path / "photos").as_posix()
+        for path in find_images(tmp_path / "photos")
+    ]
+    assert found == ["day/on/x.png", "day/x.png", "night/x.png"]
+
+
 def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     for name in ("a.png", "b.mov", "c.mov", "note", "out/d.png", "out/e.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -204,15 +204,7 @@ def walk(folder: Path, report: Callable[[str], None]) -> Iterator[Path]:
     def tell(error: OSError) -> None:
         report(f"{error.filename}: cannot be read ({error.strerror})")
 
-    for place, folders, files in os.walk(folder, onerror=tell, followlinks=True):
-        # A link to a folder that it lies in leads round in a circle.
-        above = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
-        folders[:] = [
-            name
-            for name in folders
-            if not os.path.islink(link := os.path.join(place, name))
-            or os.path.realpath(link) not in above
-        ]
+    for place, files in _places(str(folder), tell):
         for name in files:
             path = Path(place, name)
             if name.startswith("."):
@@ -221,6 +213,28 @@ def walk(folder: Path, report: Callable[[str], None]) -> Iterator[Path]:
                 yield path
             else:
                 report(f"{path}: cannot be read (a broken link, a device or a pipe)")
+
+
+def _places(folder: str, tell: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
+    """Find the folders below a folder, itself included, and the names of the files in each.
+
+    Linked folders come after all others, so a file is found by its own path first. Links may lead
+    round in circles, or fork at every step: none is followed twice, nor to a folder that lies on
+    the way to it.
+    """
+    followed: set[str] = set()
+    tops: list[tuple[str, frozenset[str]]] = [(folder, frozenset())]
+    for top, way in tops:  # grows
+        for place, folders, files in os.walk(top, onerror=tell):
+            yield place, files
+            real = os.path.realpath(place)
+            above = way | {real, *map(str, Path(real).parents)}
+            for name in sorted(folders):
+                link, own = os.path.join(place, name), os.path.join(real, name)
+                if not os.path.islink(link) or own in followed or os.path.realpath(link) in above:
+                    continue
+                followed.add(own)
+                tops.append((link, above))
 
 
 def check_regular(path: Path) -> None:
