@@ -1,21 +1,27 @@
 """Checkpoints: whole or not at all."""
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from topseg.bundle.metadata import METADATA as METADATA_FILE
 from topseg.bundle.metadata import Architecture, Metadata
 from topseg.core.errors import InputError
 from topseg.recipe import Recipe
 from topseg.training import checkpoint
 from topseg.training.checkpoint import (
+    STATE,
     Checkpoint,
+    RunState,
     load_checkpoint,
     newest_checkpoint,
     prune,
@@ -35,7 +41,27 @@ METADATA = Metadata(
 
 def make(step: int) -> Checkpoint:
     weight = torch.arange(24.0).view(1, 4, 2, 3).to(memory_format=torch.channels_last) + step
-    return Checkpoint({"model": {"weight": weight}}, {"step": step, "best": 1 / 3})
+    tensors = {"model": {"weight": weight}, "optimizer": {"weight.exp_avg": weight / 8}}
+    state = RunState(
+        step=step,
+        evaluated=0,
+        top=((1 / 3, 2),),
+        stale=0,
+        losses=(),
+        scaler={},
+        log_bytes=0,
+        data={"train": 3},
+        environment={"torch": "2"},
+    )
+    return Checkpoint(tensors, state)
+
+
+def rewrite(folder: Path, name: str, data: bytes) -> None:
+    """Replace a checkpoint's file, its hash as well."""
+    (folder / name).write_bytes(data)
+    tree = json.loads((folder / METADATA_FILE).read_text())
+    tree["files"][name] = hashlib.sha256(data).hexdigest()
+    (folder / METADATA_FILE).write_text(json.dumps(tree))
 
 
 def no_warning(text: str) -> None:
@@ -46,14 +72,14 @@ def test_reads_back(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path, make(7), METADATA)
     assert folder == tmp_path / "checkpoints" / "step_00000007"
     loaded = load_checkpoint(folder)
-    assert loaded.state == {"step": 7, "best": 1 / 3}
+    assert loaded.state == make(7).state
     assert torch.equal(loaded.tensors["model"]["weight"], make(7).tensors["model"]["weight"])
 
 
 def test_is_replaced(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, make(7), METADATA)
-    again = Checkpoint(make(7).tensors, {"step": 7, "best": 1.0})
-    assert load_checkpoint(save_checkpoint(tmp_path, again, METADATA)).state["best"] == 1.0
+    again = Checkpoint(make(7).tensors, replace(make(7).state, stale=1))
+    assert load_checkpoint(save_checkpoint(tmp_path, again, METADATA)).state.stale == 1
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000007"]
 
 
@@ -64,6 +90,64 @@ def test_prune_keeps_the_newest(tmp_path: Path) -> None:
     prune(tmp_path, 2)
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert names == ["step_00000003", "step_00000020"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"step": "4"}, "step: "),
+        ({"step": -1}, "step: "),
+        ({"step": None}, "step: "),
+        ({"top": [[1]]}, "top"),
+        ({"top": 5}, "top: "),
+        ({"stale": "x"}, "stale: "),
+        ({"scaler": 5}, "scaler: "),
+        ({"losses": "x"}, "losses: "),
+        ({"evaluated": None}, "evaluated: "),
+        ({"more": 1}, "more: "),
+    ],
+)
+def test_a_state_of_other_values_is_skipped(
+    tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    """Its hash fits, as that of a file which somebody has edited."""
+    good = save_checkpoint(tmp_path, make(1), METADATA)
+    bad = save_checkpoint(tmp_path, make(2), METADATA)
+    tree = json.loads((bad / STATE).read_text())
+    rewrite(bad, STATE, json.dumps(tree | change).encode())
+    warnings: list[str] = []
+    assert newest_checkpoint(tmp_path, warnings.append)[0] == good
+    assert len(warnings) == 1
+    assert expected in warnings[0]
+    assert str(bad / STATE) in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (STATE, b"[]"),
+        (STATE, b"{}"),
+        (STATE, b"[" * 100_000),
+        ("model.safetensors", b"junk"),
+        ("optimizer.safetensors", b"junk"),
+    ],
+)
+def test_a_file_of_something_else_is_skipped(tmp_path: Path, name: str, data: bytes) -> None:
+    good = save_checkpoint(tmp_path, make(1), METADATA)
+    bad = save_checkpoint(tmp_path, make(2), METADATA)
+    rewrite(bad, name, data)
+    warnings: list[str] = []
+    assert newest_checkpoint(tmp_path, warnings.append)[0] == good
+    assert [str(bad / name) in text for text in warnings] == [True]
+
+
+def test_weights_in_place_of_the_optimizers_are_skipped(tmp_path: Path) -> None:
+    good = save_checkpoint(tmp_path, make(1), METADATA)
+    bad = save_checkpoint(tmp_path, make(2), METADATA)
+    rewrite(bad, "optimizer.safetensors", (bad / "model.safetensors").read_bytes())
+    warnings: list[str] = []
+    assert newest_checkpoint(tmp_path, warnings.append)[0] == good
+    assert "expected a moment of a weight" in warnings[0]
 
 
 def test_nothing_was_written(tmp_path: Path) -> None:

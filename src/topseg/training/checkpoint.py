@@ -8,39 +8,68 @@ holds the SHA-256 of every file, by which a damaged one is recognized.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field, StrictFloat, StrictInt, StrictStr
+from pydantic.dataclasses import dataclass
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from topseg.bundle.bundle import check_file, read_metadata, write_metadata
-from topseg.bundle.metadata import Metadata
-from topseg.core.errors import InputError
+from topseg.bundle.metadata import METADATA, Metadata
+from topseg.core.config import STRICT, build, to_tree
+from topseg.core.errors import InputError, shorten
 from topseg.core.files import sync_folder
 
 STATE = "state.json"
 Tensors = Mapping[str, Tensor]
+Count = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunState:
+    """What ``state.json`` says of a run, beside its tensors."""
+
+    step: Count
+    """Steps done."""
+    evaluated: Count
+    """Step of the last evaluation."""
+    top: tuple[tuple[StrictFloat, Count], ...]
+    """The best evaluations, (mIoU, step), the best first."""
+    stale: Count
+    """Evaluations since the best one."""
+    losses: tuple[StrictFloat, ...]
+    """Losses since the last logged step."""
+    scaler: dict[str, StrictInt | StrictFloat]
+    """Of the factor that keeps float16 gradients in range; empty where there is none."""
+    log_bytes: Count
+    """Length of the log."""
+    data: dict[str, StrictInt | StrictStr]
+    """What the run is trained on."""
+    environment: dict[str, StrictInt | StrictStr]
+    """What it is computed by."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """A run at one step.
 
     Attributes:
         tensors: Name of a weight file without its suffix ("model", "ema", "optimizer") -> tensors.
-        state: Everything else, as plain values; ``state["step"]`` steps are done.
+        state: Everything else.
     """
 
     tensors: Mapping[str, Tensors]
-    state: dict[str, Any]
+    state: RunState
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, metadata: Metadata) -> Path:
@@ -49,11 +78,11 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, metadata: Metadata) -> Pa
     Raises:
         InputError: It cannot be written, as when the disk is full; the older ones are whole.
     """
-    folder = run / "checkpoints" / f"step_{checkpoint.state['step']:08d}"
+    folder = run / "checkpoints" / f"step_{checkpoint.state.step:08d}"
     with new_folder(folder) as new:
         for name, tensors in checkpoint.tensors.items():
             write_tensors(new / f"{name}.safetensors", tensors)
-        (new / STATE).write_text(json.dumps(checkpoint.state, indent=2) + "\n")
+        (new / STATE).write_text(json.dumps(to_tree(checkpoint.state), indent=2) + "\n")
         write_metadata(new, metadata)
     return folder
 
@@ -67,23 +96,28 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint; each file is read once and checked against its SHA-256.
 
     Raises:
-        InputError: A file is missing or damaged.
+        InputError: A file is missing or damaged, or does not hold what it should.
     """
     metadata = read_metadata(folder)
-    if STATE not in metadata.files:
-        raise InputError(f"{folder}: not a checkpoint: {STATE} is missing")
+    for name in (STATE, "model.safetensors", "optimizer.safetensors", metadata.weights):
+        if name not in metadata.files:
+            raise InputError(f"{folder / METADATA}: files: does not list '{name}'")
     tensors: dict[str, Tensors] = {}
-    state: dict[str, Any] = {}
     for name in metadata.files:
+        file = folder / name
         try:
-            data = (folder / name).read_bytes()
+            data = file.read_bytes()
         except OSError as error:
-            raise InputError(f"{folder / name}: cannot be read ({error.strerror})") from None
+            raise InputError(f"{file}: cannot be read ({error.strerror})") from None
         check_file(folder, metadata, name, data)
         if name == STATE:
-            state = json.loads(data)
+            state = _parse_state(data, file)
         elif name.endswith(".safetensors"):
-            tensors[Path(name).stem] = load(data)
+            try:
+                tensors[name.removesuffix(".safetensors")] = load(data)
+            except (SafetensorError, ValueError, KeyError) as error:
+                raise InputError(f"{file}: cannot be read as weights ({error})") from None
+    _check_moments(tensors, folder / "optimizer.safetensors")
     return Checkpoint(tensors, state)
 
 
@@ -106,7 +140,7 @@ def newest_checkpoint(
     for folder in reversed(folders):
         try:
             return folder, load_checkpoint(folder)
-        except (InputError, OSError, ValueError, KeyError) as error:
+        except (InputError, OSError) as error:
             warn(f"skipping a damaged checkpoint: {error}")
     if folders:
         raise InputError(
@@ -182,3 +216,25 @@ def remove(folder: Path) -> None:
     free = next(path for path in hidden if not path.exists())
     folder.rename(free)
     shutil.rmtree(free, ignore_errors=True)
+
+
+def _parse_state(data: bytes, file: Path) -> RunState:
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not readable as JSON ({error})") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{file}: got {shorten(tree)}, expected a mapping")
+    return build(RunState, tree, str(file))
+
+
+def _check_moments(tensors: Mapping[str, Tensors], file: Path) -> None:
+    """Check that the optimizer's tensors are moments of the weights beside them."""
+    heads = {f"heads.{name}": weight for name, weight in tensors.get("heads", {}).items()}
+    weights = {**tensors["model"], **heads}
+    for name, moment in tensors["optimizer"].items():
+        weight = weights.get(name.rpartition(".")[0])
+        if weight is None or (moment.ndim and moment.shape != weight.shape):
+            raise InputError(
+                f"{file}: '{name}': got {tuple(moment.shape)}, expected a moment of a weight"
+            )

@@ -52,9 +52,9 @@ def compare_runs(a: Path, b: Path) -> list[str]:
 def _compare_checkpoints(a: Path, b: Path) -> list[str]:
     x, y = load_checkpoint(a), load_checkpoint(b)
     differences = [
-        f"{a.name}/{STATE}: {key}: {x.state[key]} and {y.state[key]}"
+        f"{a.name}/{STATE}: {key}: {getattr(x.state, key)} and {getattr(y.state, key)}"
         for key in _STATE
-        if x.state[key] != y.state[key]
+        if getattr(x.state, key) != getattr(y.state, key)
     ]
     for file in sorted(x.tensors.keys() | y.tensors.keys()):
         of_a, of_b = x.tensors.get(file, {}), y.tensors.get(file, {})

@@ -85,7 +85,7 @@ def open_run(
         if found[1] is None:
             warn(f"{run}: no checkpoint was written yet, starting at step 0")
         else:
-            _check_steps(run, found[1].state["step"], recipe.train.steps)
+            _check_steps(run, found[1].state.step, recipe.train.steps)
             # Damaged ones after it would be kept as the newest, and the good ones removed.
             for folder in list_checkpoints(run):
                 if folder > found[0]:

@@ -17,7 +17,7 @@ from topseg.interop import load_weights
 from topseg.models import set_drop_path
 from topseg.recipe import ModelConfig, Recipe
 from topseg.training.best import Entry
-from topseg.training.checkpoint import Checkpoint, Tensors
+from topseg.training.checkpoint import STATE, Checkpoint, RunState, Tensors
 from topseg.training.distributed import World
 from topseg.training.ema import Ema
 from topseg.training.learner import Learner
@@ -95,26 +95,25 @@ class TrainState:
         return self.model if self.ema is None else self.ema.model
 
     def pack(self, **notes: Any) -> Checkpoint:
-        """Return the state as a checkpoint, with notes about the run beside it."""
-        tensors: dict[str, Tensors] = {"model": self.model.state_dict()}
-        if self.learner.heads:
-            tensors["heads"] = self.learner.heads.state_dict()
-        if self.ema is not None:
-            tensors["ema"] = self.ema.model.state_dict()
+        """Return the state as a checkpoint; ``notes`` are the other fields of its ``RunState``."""
+        tensors: dict[str, Tensors] = {
+            name: module.state_dict() for name, module in self._modules().items()
+        }
         tensors["optimizer"] = {
             f"{name.removeprefix('model.')}.{key}": value
             for name, parameter in self.learner.named_parameters()
             for key, value in self.optimizer.state.get(parameter, {}).items()
         }
-        state = {
-            "step": self.step,
-            "evaluated": self.evaluated,
-            "top": self.top,
-            "stale": self.stale,
-            "losses": self.losses,
-            "scaler": self.scaler.state_dict(),
-        }
-        return Checkpoint(tensors, state | notes)
+        state = RunState(
+            step=self.step,
+            evaluated=self.evaluated,
+            top=tuple(self.top),
+            stale=self.stale,
+            losses=tuple(self.losses),
+            scaler=self.scaler.state_dict(),
+            **notes,
+        )
+        return Checkpoint(tensors, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over the state of a checkpoint.
@@ -123,14 +122,13 @@ class TrainState:
             InputError: It belongs to another network.
         """
         tensors, state = checkpoint.tensors, checkpoint.state
-        try:
-            self.model.load_state_dict(tensors["model"])
-            if self.learner.heads:
-                self.learner.heads.load_state_dict(tensors["heads"])
-            if self.ema is not None:
-                self.ema.model.load_state_dict(tensors["ema"])
-        except (KeyError, RuntimeError) as error:
-            raise InputError(f"checkpoint: does not fit the recipe's network ({error})") from None
+        for file, module in self._modules().items():
+            try:
+                module.load_state_dict(tensors.get(file, {}))
+            except RuntimeError as error:
+                raise InputError(
+                    f"checkpoint: {file}.safetensors: does not fit the recipe's network ({error})"
+                ) from None
         for name, parameter in self.learner.named_parameters():
             prefix = f"{name.removeprefix('model.')}."
             for key, value in tensors["optimizer"].items():
@@ -138,10 +136,21 @@ class TrainState:
                     self.optimizer.state[parameter][key.removeprefix(prefix)] = _like(
                         parameter, value
                     )
-        self.scaler.load_state_dict(state["scaler"])
-        self.step, self.evaluated = state["step"], state["evaluated"]
-        self.top = [(miou, step) for miou, step in state["top"]]
-        self.stale, self.losses = state["stale"], state["losses"]
+        try:
+            self.scaler.load_state_dict(state.scaler)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"checkpoint: {STATE}: scaler: {error}") from None
+        self.step, self.evaluated, self.stale = state.step, state.evaluated, state.stale
+        self.top, self.losses = list(state.top), list(state.losses)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """Return what has weights, by the name of its file in a checkpoint."""
+        modules = {"model": self.model}
+        if self.learner.heads:
+            modules["heads"] = self.learner.heads
+        if self.ema is not None:
+            modules["ema"] = self.ema.model
+        return modules
 
 
 def build_network(config: ModelConfig, num_classes: int) -> nn.Module:

@@ -114,16 +114,16 @@ def train(
         size = 0
         if folder is not None:
             checkpoint = checkpoint or load_checkpoint(folder)  # the first process has it
-            check_data(checkpoint.state["data"], notes["data"])
+            check_data(checkpoint.state.data, notes["data"])
             state.restore(checkpoint)
-            size = checkpoint.state["log_bytes"]
+            size = checkpoint.state.log_bytes
         receivers = [make(out, state.step, to_tree(recipe)) for make in makers if world.main]
         with Log(out, state.step, recipe.train.steps, size, world.main, receivers) as log:
             if checkpoint is not None and state.evaluated == recipe.train.steps:
                 log.say(f"{out}: already finished; raise train.steps to continue")
             elif checkpoint is not None:
                 log.say(f"{out}: continuing after step {state.step}")
-                compare_environments(checkpoint.state["environment"], notes["environment"], log.say)
+                compare_environments(checkpoint.state.environment, notes["environment"], log.say)
             if state.step < recipe.train.steps:
                 log.say(describe_run(recipe, parts.data, parts.val, state, world))
             return Trainer(recipe, out, world, parts, log, notes).run(stop)
