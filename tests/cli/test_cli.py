@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from topseg import __version__
+from topseg.bundle.published import SHIPPED
 from topseg.cli import main
 from topseg.cli.app import app
 from topseg.core.installing import pip_install
@@ -573,3 +575,48 @@ def test_without_a_val_split_the_training_split_may_be_shown(
     told = capsys.readouterr().err
     assert "val=0.2" in told
     assert "--split" not in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no /dev/full")
+@pytest.mark.parametrize("words", [["--version"], ["recipe", "--help"], ["recipe", "quick"]])
+def test_a_full_output_is_one_line(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "topseg", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no space left on device" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sh")
+def test_closed_streams_are_empty_ones(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    words = shlex.join([sys.executable, "-m", "topseg", "predict", "topformer-tiny-camvid"])
+    for closed, image, code in ((">&- 2>&-", "a.png", 0), ("<&- 2>&-", "-", 2)):
+        command = f"{words} {image} --out masks {closed}"
+        assert subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode == code
+    with Image.open(tmp_path / "masks" / "a.png") as mask:
+        assert mask.size == (64, 64)
+
+
+def test_the_home_folder_in_any_word(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SHIPPED["topformer-tiny-camvid"], tmp_path / "model")
+    draw(tmp_path / "a.png")
+    assert run("predict", "~/model", "~/a.png", "--out=~/masks")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "masks", "model"]
+
+
+@pytest.mark.parametrize("words", [["", "--out", "o"], ["a.png", "--out", ""], ["a.png", "--out="]])
+def test_an_empty_word_is_not_the_current_folder(run: Run, words: list[str]) -> None:
+    code, _, err = run("predict", "topformer-tiny-camvid", *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is a variable unset?" in err

@@ -7,6 +7,7 @@ for a fault of topseg's own.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -63,11 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before any engine loads: OpenMP's threads spin while they wait, which on a busy machine
     # (loader processes are enough) makes training several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Streams that were closed before the start are None, and the next files would take their place.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     # Names and texts that the terminal's encoding has not got are escaped instead of failing.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    return _run(app.meta, sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(app.meta, words)
+    except OSError as error:  # of --version and --help, which print before any command runs
+        return _explain(error, words)
 
 
 @app.meta.default
@@ -86,12 +95,9 @@ def command(
     if offline:
         os.environ["TOPSEG_OFFLINE"] = "1"
     try:
-        return _run(app, tokens)
+        return _run(app, [_checked(token) for token in tokens])
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception as error:
         if debug:
             raise
@@ -103,7 +109,31 @@ def _run(application: App, words: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _checked(word: str) -> str:
+    """Return a word of the command line, with the home folder for the ``~`` of ``--option=~/x``.
+
+    Raises:
+        InputError: It is empty, which for a path would be the current folder.
+    """
+    option, equals, value = word.partition("=")
+    if not word or (option.startswith("--") and equals and not value):
+        raise InputError(
+            f"got an empty word{f' for {option}' * bool(option)}: is a variable unset?"
+        )
+    if option.startswith("--") and value.startswith("~"):  # a shell leaves it alone there
+        return f"{option}={os.path.expanduser(value)}"
+    return os.path.expanduser(word) if word.startswith("~") else word
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere, so that it does not fail again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _explain(error: Exception, words: Sequence[str]) -> int:
+    if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
+        _drop_output()
+        return 141
     if isinstance(error, DataError) and words[0] in _PREFIXES:
         from topseg.data.remedies import mended
 
@@ -122,6 +152,9 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return _fail(f"this needs {error.name}: {command}", 2)
     if isinstance(error, OSError) and error.filename is not None:  # a file of the user's
         return _fail(f"{os.fsdecode(error.filename)}: {error.strerror}", 2)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _drop_output()
+        return _fail("standard output, or a file: no space left on device", 2)
     what = str(error).strip().partition("\n")[0]
     return _fail(f"internal error: {type(error).__name__}: {what} (--debug shows where)", 1)
 

@@ -47,7 +47,7 @@ def _find(model: str | Path, progress: Progress | None) -> Bundle:
         return read_bundle(SHIPPED[str(model)])
     if str(model) in PUBLISHED:
         return _published(PUBLISHED[str(model)], progress)
-    folder = Path(model)
+    folder = Path(os.path.expanduser(model))
     if (folder / METADATA).is_file():
         return read_bundle(folder)
     if (folder / "recipe.yaml").is_file():
