@@ -68,7 +68,12 @@ LIMITS = """
 Learned from 468 images of three drives through one English town, from random weights: take it to
 try topseg out, and train your own for work.
 
-{limits}
+* On a drive that it has not seen, expect what the scores above say. Sky and road are found, most
+  buildings, trees and cars as well; poles, signs, fences and bicyclists are mostly missed.
+* Elsewhere: of three photographs of ADE20K 57, 68 and 75 % of the pixels get the right one of these
+  classes. Old stone buildings become trees, and lawns too.
+* Light: of a drawn street 87 % is right by day, 58 % at dusk, 18 % at night.
+* There is no class for anything else: indoors or from above the answer means nothing.
 """
 
 
