@@ -75,6 +75,29 @@ def test_a_list_names_images_whose_names_have_spaces(tree: Any) -> None:
         found(tree, "folder", "val", val="val.txt")
 
 
+@pytest.mark.parametrize("name", ["a  b", "a\u3000b", "a\xa0b", "a\u2028b", "a\x85b"])
+def test_any_blank_in_a_name_of_a_list_is_the_names(tree: Any, name: str) -> None:
+    tree.image(f"images/{name}.png", f"JPEGImages/{name}.jpg")
+    tree.mask(f"masks/{name}.png", f"SegmentationClass/{name}.png")
+    for ending in ("", "\t", " \t"):
+        tree.text("val.txt", f"{name}.png{ending}")
+        tree.text("ImageSets/Segmentation/val.txt", f"{name}{ending}")
+        pair = (f"images/{name}.png", f"masks/{name}.png")
+        assert found(tree, "folder", "val", val="val.txt") == [pair]
+        pair = (f"JPEGImages/{name}.jpg", f"SegmentationClass/{name}.png")
+        assert found(tree, "voc", "val") == [pair]
+
+
+def test_voc_masks_in_capitals(tree: Any) -> None:
+    tree.image("JPEGImages/a.JPG", "JPEGImages/b.JPG")
+    tree.mask("SegmentationClass/a.PNG", "SegmentationClassAug/b.PNG")
+    tree.text("ImageSets/Segmentation/train.txt", "a", "b")
+    assert [mask for _, mask in found(tree, "voc", train="train")] == [
+        "SegmentationClass/a.PNG",
+        "SegmentationClassAug/b.PNG",
+    ]
+
+
 def test_folder_mistakes(tree: Any) -> None:
     with pytest.raises(InputError, match=r"expected images/ and masks/ here .*data.root"):
         found(tree, "folder")

@@ -7,6 +7,7 @@ pair and can be reported with all the others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from topseg.core.labels import LabelMap
 from topseg.core.storage import exists, is_dir, read_bytes, walk
 
 SUFFIXES = IMAGE_SUFFIXES | {".npy"}
+_BLANKS = " \t\v\f"
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ def join(parts: Iterable[Pairs]) -> Pairs:
 def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Read the lines of a list file as (line number, columns).
 
-    Columns are parted by tabs where the line has one, else by white space; empty lines and lines
-    that begin with # are skipped.
+    Columns are parted by tabs where the line has one, else by single spaces, so that joined by them
+    they are the line again; empty lines and lines that begin with # are skipped. Other spaces and
+    ends of lines, such as Unicode's, belong to names.
 
     Raises:
         InputError: The file is missing, not text, or has no lines.
@@ -143,13 +146,14 @@ def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
     text = read_bytes(path).decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         raise InputError(f"{path}: cannot be read as a list; expected UTF-8 text")
-    lines = text.splitlines()
     empty = True
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, whole in enumerate(re.split(r"\r\n?|\n", text), 1):
+        line = whole.strip(_BLANKS)
+        if not line or line.startswith("#"):
             continue
         empty = False
-        yield number, [part.strip() for part in line.split("\t" if "\t" in line else None)]
+        parted = line.split("\t") if "\t" in line else line.split(" ")
+        yield number, [part.strip(_BLANKS) for part in parted]
     if empty:
         raise InputError(f"{path}: the list is empty; expected an 'image mask' pair per line")
 
@@ -161,7 +165,8 @@ def read_pairs(path: Path, root: Path, resolve: Callable[[str], Path]) -> Pairs:
         InputError: As :func:`read_list`, or a line has not two columns.
     """
     pairs = []
-    for number, columns in read_list(path):
+    for number, parts in read_list(path):
+        columns = list(filter(None, parts))  # some lists are aligned
         if len(columns) != 2:
             raise InputError(
                 f"{path}: line {number}: got {len(columns)} columns, expected 'image mask' "

@@ -100,9 +100,12 @@ def _pair(home: Path, entry: str) -> Pair:
     images = home / "JPEGImages"
     stem, end = next((p for p in places if is_file(images / "".join(p))), places[0])
     image = images / f"{stem}{end}"
-    own, more = (home / f"SegmentationClass{part}" / f"{stem}.png" for part in ("", "Aug"))
-    mask = more if is_file(more) and not is_file(own) else own
-    return Pair(image, mask, relative(image, home))
+    masks = [
+        home / f"SegmentationClass{part}" / f"{stem}{ending}"
+        for part in ("", "Aug")
+        for ending in (".png", ".PNG")
+    ]
+    return Pair(image, next(filter(is_file, masks), masks[0]), relative(image, home))
 
 
 LAYOUT = Layout(
