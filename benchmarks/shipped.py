@@ -114,8 +114,8 @@ def unseen_scores(measured: str) -> dict[str, Any]:
     means = {name: np.nanmean(ratio, axis=0).tolist() for name, ratio in ratios.items()}
     by_fold = np.nanmean(ratios["iou"], axis=1).tolist()
     return {
-        "protocol": "original resolution, mean of three shorter runs of this recipe, each trained "
-        "on two sequences and scored on the third",
+        "protocol": "original resolution, mean of three shorter runs of its first stage, each "
+        "trained on two sequences and scored on the third",
         "miou": float(np.mean(by_fold)),
         **{f"miou_{fold}": score for fold, score in zip(FOLDS, by_fold, strict=True)},
         "images": sum(map(len, counts)),
@@ -213,6 +213,8 @@ def main() -> None:
     data = read_data(given.data, given.overrides)
     dataset = open_dataset(data, "val")
     if given.command == "make":
+        if not Path(f"{given.measured}_{FOLDS[0]}").is_dir():
+            parser.error(f"no run of the ruler such as {given.measured}_{FOLDS[0]}")
         make(given.run, dataset, given.measured)
     else:
         graphs = [*given.formats, *(f"{name}-int8" for name in given.int8)]

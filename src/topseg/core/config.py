@@ -226,12 +226,16 @@ def _explained(section: Any, indent: str) -> Iterator[str]:
 def _meanings(section: type) -> dict[str, str]:
     """Return the docstring under each field of a section's class and its bases.
 
-    Pydantic's ``use_attribute_docstrings`` reads the source as well, but when a class is defined,
-    which costs every start a twentieth of a second.
+    A class whose source is not at hand has none. Pydantic's ``use_attribute_docstrings`` reads the
+    source as well, but when a class is defined, which costs every start a twentieth of a second.
     """
     meanings = {}
     for base in filter(dataclasses.is_dataclass, reversed(section.__mro__)):
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        try:
+            source = inspect.getsource(base)
+        except OSError:
+            continue
+        (definition,) = ast.parse(textwrap.dedent(source)).body
         for field, below in itertools.pairwise(definition.body):  # type: ignore[attr-defined]
             match field, below:
                 case (
